@@ -1,0 +1,1 @@
+"""vsek: telephone system of an answering service on Asterisk."""

@@ -1,0 +1,1 @@
+"""Shared primitives: ids, numbers, clients, agents, outcomes, notes. Pure types, no I/O."""

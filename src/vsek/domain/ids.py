@@ -1,0 +1,28 @@
+"""Identifiers. Each is a plain string with a type of its own.
+
+Ids that vsek chooses for things inside Asterisk begin with ``vsek-`` and carry the call id, so
+that leftovers can be recognised and a repeated command is harmless.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import NewType
+
+CallId = NewType("CallId", str)
+ClientId = NewType("ClientId", str)
+AgentId = NewType("AgentId", str)
+ChannelId = NewType("ChannelId", str)
+OfferId = NewType("OfferId", str)
+
+# Letters that nobody confuses when a call id is read out on the phone.
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+SLUG = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
+
+
+def new_call_id(now: float) -> CallId:
+    """A call id: UTC date and time of ``now`` (Unix seconds) and six random letters."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%y%m%d-%H%M%S")
+    return CallId(f"{stamp}-{''.join(secrets.choice(_ALPHABET) for _ in range(6))}")

@@ -1,0 +1,36 @@
+"""What becomes of a call: exactly one outcome, and for an abandoned one the stage."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a call ended, from the client's point of view."""
+
+    ANSWERED = "answered"
+    PUT_THROUGH = "put_through"
+    CALLBACK = "callback"
+    VOICEMAIL = "voicemail"
+    ABANDONED = "abandoned"
+    FORWARDED = "forwarded"
+    BLOCKED = "blocked"
+    UNKNOWN_NUMBER = "unknown_number"
+    FAILED = "failed"
+
+
+class Stage(StrEnum):
+    """Where a call is; for an abandoned call: where the caller left it."""
+
+    ARRIVING = "arriving"
+    """Known to vsek, nothing heard yet."""
+    ANNOUNCEMENT = "announcement"
+    """Hears an announcement after which the call ends (closed, unknown number, fault)."""
+    GREETING = "greeting"
+    """Hears the client's greeting; an agent may already be ringing."""
+    WAITING = "waiting"
+    """Hears ringback (policy ``ring``) or music (policy ``greet``)."""
+    CONNECTING = "connecting"
+    """An agent answered; the two are being joined."""
+    TALKING = "talking"
+    ENDED = "ended"

@@ -1,0 +1,217 @@
+"""Settings of all vsek processes.
+
+Sources, the first wins: ``VSEK_…`` environment variables (``VSEK_ARI__URL``), ``vsek.toml`` in the
+run folder, ``run/stack.json`` in the run folder (written by ``vsek up`` for its embedded servers),
+the defaults below. The run folder is ``--dir`` or ``VSEK_DIR``.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from vsek.errors import InputError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AriSettings(_Section):
+    """Asterisk's REST interface. ``url`` is the HTTP server's root, without ``/ari``."""
+
+    url: str = "http://127.0.0.1:8088"
+    username: str = "vsek"
+    password: SecretStr = SecretStr("")
+    app: str = "vsek"
+    command_sockets: int = Field(default=2, ge=1, le=16)
+    deadline_s: float = Field(default=5.0, gt=0)
+
+
+class AmiSettings(_Section):
+    """Asterisk's manager interface."""
+
+    host: str = "127.0.0.1"
+    port: int = 5038
+    username: str = "vsek"
+    secret: SecretStr = SecretStr("")
+
+
+class DatabaseSettings(_Section):
+    """PostgreSQL: a ``postgresql://`` DSN; a password may also stand in ``PGPASSWORD``."""
+
+    dsn: SecretStr = SecretStr("postgresql:///vsek")
+    pool_size: int = Field(default=4, ge=1)
+
+
+class ControlSettings(_Section):
+    """The switchboard's control API: a unix socket, by default ``run/control.sock``."""
+
+    socket: Path | None = None
+
+
+class NotesSettings(_Section):
+    """The note service and who is told about notes that nobody else gets."""
+
+    url: str = "http://127.0.0.1:8089"
+    token: SecretStr = SecretStr("")
+    operations_email: str = "operations@localhost"
+    operations_language: Literal["de", "en"] = "en"
+
+
+class SmtpSettings(_Section):
+    """Where mail goes. ``tls``: ``none``, ``starttls`` or ``implicit``."""
+
+    host: str = "127.0.0.1"
+    port: int = 25
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    sender: str = "notes@localhost"
+    sender_name: str = ""
+    timeout_s: float = Field(default=20.0, gt=0)
+
+
+class SoundSettings(_Section):
+    """Audio. ``folder`` must be readable by Asterisk; ``asterisk_folder`` is how Asterisk sees it
+    (another mount point, for instance), by default the same path."""
+
+    folder: Path | None = None
+    asterisk_folder: Path | None = None
+    music_conf: Path | None = None
+    """``musiconhold`` file that vsek writes and that Asterisk includes."""
+    speech: str = "auto"
+    """Speech engine: ``auto``, ``espeak-ng``, ``none``, or the name of an installed engine."""
+
+
+class CallSettings(_Section):
+    """Times of the distribution, in seconds."""
+
+    ring_timeout_s: float = Field(default=20.0, gt=0)
+    wrap_up_s: float = Field(default=30.0, ge=0)
+    rona_park_s: float = Field(default=60.0, ge=0)
+    """How long an agent who did not answer gets no call."""
+    refusal_park_s: float = Field(default=10.0, ge=0)
+    """How long an agent who refused gets no call."""
+    note_grace_s: float = Field(default=120.0, ge=0)
+    """How long after wrap-up an unfinished note waits before it leaves as incomplete."""
+
+
+class AsteriskSettings(_Section):
+    """How calls leave and arrive."""
+
+    agent_transport: str = "agents"
+    default_country: str = "DE"
+    """For numbers in national form (ISO 3166, two letters)."""
+    public_url: str = ""
+
+
+class Settings(BaseSettings):
+    """Everything. ``dir`` is the run folder."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VSEK_", env_nested_delimiter="__", extra="ignore", frozen=True
+    )
+
+    dir: Path = Path("run")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    ari: AriSettings = AriSettings()
+    ami: AmiSettings = AmiSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    control: ControlSettings = ControlSettings()
+    notes: NotesSettings = NotesSettings()
+    smtp: SmtpSettings = SmtpSettings()
+    sounds: SoundSettings = SoundSettings()
+    calls: CallSettings = CallSettings()
+    asterisk: AsteriskSettings = AsteriskSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before files: files come in through ``init`` (see :func:`load`)."""
+        return (env_settings, init_settings)
+
+    @property
+    def control_socket(self) -> Path:
+        """Path of the control API's unix socket."""
+        return self.control.socket or self.dir / "run" / "control.sock"
+
+    @property
+    def sounds_folder(self) -> Path:
+        """Where vsek writes audio."""
+        return self.sounds.folder or self.dir / "sounds"
+
+    @property
+    def sounds_folder_in_asterisk(self) -> Path:
+        """The same folder as Asterisk sees it."""
+        return self.sounds.asterisk_folder or self.sounds_folder
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where the switchboard keeps its journal."""
+        return self.dir / "journal"
+
+    @property
+    def stack_file(self) -> Path:
+        """Where ``vsek up`` leaves the addresses and secrets of its embedded servers."""
+        return self.dir / "run" / "stack.json"
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def load(folder: Path) -> Settings:
+    """Settings for the run folder ``folder``.
+
+    Raises ``InputError`` naming the setting, its value and where it was read.
+    """
+    folder = folder.expanduser().resolve()
+    values: dict[str, Any] = {}
+    stack_file = folder / "run" / "stack.json"
+    if stack_file.is_file():
+        values = json.loads(stack_file.read_text()).get("settings", {})
+    toml_file = folder / "vsek.toml"
+    if toml_file.is_file():
+        try:
+            own = tomllib.loads(toml_file.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{toml_file}: {error}", field="vsek.toml", remedy="Mend the file; it is TOML"
+            ) from None
+        unknown = sorted(set(own) - set(Settings.model_fields))
+        if unknown:
+            raise InputError(
+                f"{toml_file}: unknown setting {unknown[0]!r}",
+                field=unknown[0],
+                remedy="Known ones: " + ", ".join(sorted(Settings.model_fields)),
+            )
+        values = _merge(values, own)
+    values["dir"] = folder
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"Setting {field}: {first['msg']} (given: {first.get('input')!r})",
+            field=field,
+            value=first.get("input"),
+            remedy=f"Correct it in {toml_file} or in the environment (VSEK_{field.upper().replace('.', '__')})",
+        ) from None
