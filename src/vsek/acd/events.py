@@ -1,0 +1,127 @@
+"""What can happen to the distribution. All times are Unix seconds, all durations seconds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from vsek.acd.state import Rules
+from vsek.domain.ids import AgentId, CallId, ClientId, OfferId
+
+
+class OfferFailure(StrEnum):
+    """Why the ringing of an agent ended without an answer, as seen by the telephone side."""
+
+    REFUSED = "refused"
+    """The agent refused (busy or declined)."""
+    UNREACHABLE = "unreachable"
+    """The agent's softphone could not be reached."""
+    LOST = "lost"
+    """The agent's leg vanished while it rang."""
+    FAILED = "failed"
+    """Asterisk could not do what was asked."""
+
+
+class AgentAdded(msgspec.Struct, frozen=True, tag=True):
+    """There is an agent; logged out until :class:`AgentReachable`. One who is already there is
+    left alone; one who was being removed stays."""
+
+    agent_id: AgentId
+
+
+class AgentRemoved(msgspec.Struct, frozen=True, tag=True):
+    """The agent is no more. A call that the agent is talking with is finished first."""
+
+    agent_id: AgentId
+
+
+class AgentReachable(msgspec.Struct, frozen=True, tag=True):
+    """The agent's softphone is registered and answers, or no longer."""
+
+    agent_id: AgentId
+    reachable: bool
+
+
+class AgentReadied(msgspec.Struct, frozen=True, tag=True):
+    """Ends a pause, wrap-up or parking; takes back a pause that was asked for during a call."""
+
+    agent_id: AgentId
+
+
+class AgentPaused(msgspec.Struct, frozen=True, tag=True):
+    """No more calls until :class:`AgentReadied`. During a call: after its wrap-up."""
+
+    agent_id: AgentId
+    reason: str
+
+
+class CallQueued(msgspec.Struct, frozen=True, tag=True):
+    """A call waits for an agent. ``arrival`` gives its place, also when it is queued again after
+    an agent who answered was lost; ``offers`` is then the number of offers made so far, so that
+    no offer id is used twice."""
+
+    call_id: CallId
+    client_id: ClientId
+    arrival: float
+    wrap_up_s: float
+    offers: int = 0
+
+
+class CallLeft(msgspec.Struct, frozen=True, tag=True):
+    """The caller is gone, or the call ends otherwise, before an agent answered. A call that the
+    distribution does not know is ignored; for one that an agent talks with there is
+    :class:`AgentReleased`."""
+
+    call_id: CallId
+
+
+class OfferAccepted(msgspec.Struct, frozen=True, tag=True):
+    """The agent picked up. Ignored when the offer was withdrawn before: ask
+    ``acd.calls[…].agent_id`` or look for ``AgentChanged`` to TALKING."""
+
+    offer_id: OfferId
+
+
+class OfferFailed(msgspec.Struct, frozen=True, tag=True):
+    """The ringing ended without an answer. Ignored when the offer was withdrawn before."""
+
+    offer_id: OfferId
+    reason: OfferFailure
+
+
+class AgentReleased(msgspec.Struct, frozen=True, tag=True):
+    """The talk is over, whoever ended it; also when caller and agent were never joined. The call
+    leaves the distribution, the agent goes into wrap-up."""
+
+    call_id: CallId
+    agent_id: AgentId
+
+
+class TimerDue(msgspec.Struct, frozen=True, tag=True):
+    """A timer ran out. One that was cancelled or set anew since (``generation``) is dropped."""
+
+    name: str
+    generation: int
+
+
+class RulesChanged(msgspec.Struct, frozen=True, tag=True):
+    """Other times from now on; timers that already run stay."""
+
+    rules: Rules
+
+
+Event = (
+    AgentAdded
+    | AgentRemoved
+    | AgentReachable
+    | AgentReadied
+    | AgentPaused
+    | CallQueued
+    | CallLeft
+    | OfferAccepted
+    | OfferFailed
+    | AgentReleased
+    | TimerDue
+    | RulesChanged
+)
