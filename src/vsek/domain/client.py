@@ -1,0 +1,424 @@
+"""The client account: who the client is, which numbers are the client's, what callers hear, and
+what agents must know ("account script").
+
+``Client`` is what a YAML file holds for one client and what the database stores. Parsing needs no
+file but can be told the default country:
+``Client.model_validate(data, context={"country": "AT"})``.
+Errors are pydantic's; :mod:`vsek.domain.yamlfile` turns them into lines of the file, with remedies.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from vsek.domain.ids import SLUG, ClientId
+from vsek.domain.note import Email, Language, TimezoneName
+from vsek.domain.numbers import is_dialable, normalise
+from vsek.domain.text import CleanLine, CleanName, CleanText
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAY_MIN = 24 * 60
+"""Minutes of a day on the wall clock."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def refuse(kind: str, message: str, remedy: str) -> NoReturn:
+    """Refuse a value inside a validator, with the remedy beside the message."""
+    # Braces would be taken for placeholders of pydantic's message template.
+    raise PydanticCustomError(
+        "vsek_" + kind,
+        "{text}",
+        {"text": message, "remedy": remedy},
+    )
+
+
+# ── identifiers and numbers ──────────────────────────────────────────────────────────────────
+
+
+def _client_id(text: str) -> ClientId:
+    if not SLUG.match(text):
+        refuse(
+            "client_id",
+            "is not usable as an id",
+            "Use a to z, 0 to 9 and '-', beginning with a letter, at most 40 characters",
+        )
+    return ClientId(text)
+
+
+def _number(text: str, info: ValidationInfo) -> str:
+    country = (info.context or {}).get("country", "DE")
+    number = normalise(text, country)
+    if not is_dialable(number):
+        refuse("number", "is not a telephone number", "Write it like +49 30 1234567")
+    return number
+
+
+Slug = Annotated[ClientId, AfterValidator(_client_id)]
+Number = Annotated[str, AfterValidator(_number)]
+"""A telephone number, normalised (E.164, or the digits of an internal number)."""
+Name = Annotated[CleanName, Field(min_length=1)]
+
+
+class Numbers(_Model):
+    """How a call is recognised as the client's."""
+
+    did: tuple[Number, ...] = ()
+    """Numbers of the service that belong to this client alone."""
+    forwarding: tuple[Number, ...] = ()
+    """The client's own numbers, from which calls are forwarded to a number that several share."""
+
+    @model_validator(mode="after")
+    def _some_and_distinct(self) -> Numbers:
+        if not self.did and not self.forwarding:
+            refuse("no_number", "has no number", "Give at least one under did or forwarding")
+        for numbers in (self.did, self.forwarding):
+            for number in numbers:
+                if numbers.count(number) > 1:
+                    refuse("number_twice", f"{number} stands here twice", "Remove one of them")
+        return self
+
+    def __iter__(self) -> Iterator[tuple[Literal["did", "forwarding"], str]]:  # type: ignore[override]
+        """Pairs of kind and number."""
+        for number in self.did:
+            yield "did", number
+        for number in self.forwarding:
+            yield "forwarding", number
+
+
+# ── what callers hear ────────────────────────────────────────────────────────────────────────
+
+
+class Policy(StrEnum):
+    """What a caller hears until an agent is there."""
+
+    RING = "ring"
+    """Ringback; the agent's answer is the first thing the caller hears."""
+    GREET = "greet"
+    """The greeting at once, then the client's music."""
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def _audio(text: str) -> str:
+    if not _SHA256.match(text):
+        refuse(
+            "audio",
+            "is not the hash of a sound (64 hexadecimal digits)",
+            "Name a file instead, or take the hash from 'vsek client export'",
+        )
+    return text
+
+
+class Sound(_Model):
+    """A sound: a ``text`` to be spoken, an audio ``file``, or ``audio``, the hash of a sound that
+    is in the database already. Exactly one of them."""
+
+    text: Annotated[CleanText, Field(max_length=2000)] | None = None
+    file: str | None = None
+    """Path of an audio file; a relative one is meant from the folder of the YAML file."""
+    audio: Annotated[str, AfterValidator(_audio)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Sound:
+        given = [value for value in (self.text, self.file, self.audio) if value is not None]
+        if len(given) != 1:
+            refuse("sound", "needs exactly one of text, file, audio", "Keep one of them")
+        if not given[0].strip():
+            refuse("sound_empty", "is empty", "Write the text, or name the file")
+        return self
+
+    @model_serializer
+    def _only_what_is_given(self) -> dict[str, str]:
+        pairs = {"text": self.text, "file": self.file, "audio": self.audio}
+        return {name: value for name, value in pairs.items() if value is not None}
+
+
+def _greeting(value: object) -> object:
+    return {"text": value} if isinstance(value, str) else value
+
+
+def _music(value: object) -> object:
+    if isinstance(value, str):
+        return None if value == "default" else {"file": value}
+    return value
+
+
+# ── hours ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Period(_Model):
+    """A time on one day of the week, on the wall clock of the client's time zone."""
+
+    day: Annotated[int, Field(ge=0, le=6)]
+    """0 = Monday."""
+    start_min: Annotated[int, Field(ge=0, lt=DAY_MIN)]
+    """Minutes after midnight, the first open one."""
+    end_min: Annotated[int, Field(gt=0, le=DAY_MIN)]
+    """Minutes after midnight, the first closed one; 1440 = the end of the day."""
+
+
+_SPAN = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*[-\u2013]\s*([0-9]{1,2}):([0-9]{2})\Z")
+
+
+def _days(text: str) -> list[int]:
+    """``mon``, ``mon-fri``, ``sat,sun`` as numbers; a range may run over the weekend."""
+    days: list[int] = []
+    for part in text.lower().replace(" ", "").split(","):
+        ends = part.split("-")
+        if len(ends) > 2 or any(end not in WEEKDAYS for end in ends):
+            refuse(
+                "weekday",
+                f"{text!r} is not a day or a range of days",
+                "Write mon, tue, wed, thu, fri, sat, sun, mon-fri, or sat,sun",
+            )
+        first, last = WEEKDAYS.index(ends[0]), WEEKDAYS.index(ends[-1])
+        days += [(first + step) % 7 for step in range((last - first) % 7 + 1)]
+    return days
+
+
+def _span(text: object) -> tuple[int, int]:
+    match = _SPAN.match(text.strip()) if isinstance(text, str) else None
+    if match:
+        hour, minute, end_hour, end_minute = map(int, match.groups())
+        start, end = hour * 60 + minute, end_hour * 60 + end_minute
+        if minute < 60 and end_minute < 60 and start < DAY_MIN and end <= DAY_MIN and start != end:
+            return start, end
+    refuse("span", f"{text!r} is not a time like 08:00-18:00", "Write HH:MM-HH:MM, 24 hours")
+
+
+def _periods(days: dict[Any, Any]) -> list[Period]:
+    minutes: dict[int, list[tuple[int, int]]] = {}
+    for name, spans in days.items():
+        for day in _days(str(name)):
+            for span in spans if isinstance(spans, list | tuple) else [spans]:
+                start, end = _span(span)
+                if end > start:
+                    minutes.setdefault(day, []).append((start, end))
+                    continue
+                minutes.setdefault(day, []).append((start, DAY_MIN))
+                if end:
+                    minutes.setdefault((day + 1) % 7, []).append((0, end))
+    periods: list[Period] = []
+    for day in sorted(minutes):
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(minutes[day]):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        periods += [Period(day=day, start_min=start, end_min=end) for start, end in merged]
+    return periods
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+class Hours(_Model):
+    """When calls are taken: a mapping like ``{"mon-fri": ["08:00-12:00", "13:00-18:00"]}``.
+
+    ``periods`` are sorted, disjoint, and none runs over midnight (``22:00-06:00`` becomes two).
+    No period at all means always.
+    """
+
+    periods: tuple[Period, ...] = ()
+
+    @property
+    def always(self) -> bool:
+        """Whether calls are taken around the clock."""
+        return not self.periods
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_days(cls, value: object) -> object:
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or "periods" in value:
+            return value
+        periods = _periods(value)
+        if value and not periods:
+            refuse("never", "has days but no times", "Give times, or leave hours out for always")
+        return {"periods": periods}
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Hours:
+        last = (-1, 0)
+        for period in self.periods:
+            start = (period.day, period.start_min)
+            if start < last or period.start_min >= period.end_min:
+                refuse("periods", "periods overlap or are out of order", "Write days and times")
+            last = (period.day, period.end_min)
+        return self
+
+    @model_serializer
+    def _to_days(self) -> dict[str, list[str]]:
+        of_day: dict[int, list[str]] = {}
+        for period in self.periods:
+            span = f"{_clock(period.start_min)}-{_clock(period.end_min)}"
+            of_day.setdefault(period.day, []).append(span)
+        written: dict[str, list[str]] = {}
+        day = 0
+        while day < 7:
+            last = day
+            while last < 6 and of_day.get(last + 1) == of_day.get(day):
+                last += 1
+            if day in of_day:
+                name = WEEKDAYS[day] if last == day else f"{WEEKDAYS[day]}-{WEEKDAYS[last]}"
+                written[name] = of_day[day]
+            day = last + 1
+        return written
+
+
+# ── people, and what agents must know ────────────────────────────────────────────────────────
+
+
+class Contact(_Model):
+    """A person at the client."""
+
+    name: Name
+    role: CleanLine = ""
+    email: Email | None = None
+    notes: bool = False
+    """Whether this person gets the note of every call."""
+    phone: Number | None = None
+    status: CleanLine = ""
+    """What agents should know now, for example "in court until noon"."""
+    deputy: CleanName = ""
+    """The name of the contact to ask for instead."""
+
+    @model_validator(mode="after")
+    def _notes_need_an_address(self) -> Contact:
+        if self.notes and self.email is None:
+            refuse("contact_email", "gets notes but has no email", "Add email, or set notes: false")
+        return self
+
+
+class Reason(_Model):
+    """Why people call, what to ask them, and what to do about it."""
+
+    name: Name
+    fields: tuple[Name, ...] = ()
+    """What the agent asks for; these become the fields of the note."""
+    action: CleanText = ""
+
+
+class Question(_Model):
+    """One entry of the client's questions and answers."""
+
+    question: CleanLine
+    answer: CleanText
+
+
+def _phrase(text: str) -> str:
+    try:
+        names = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    except ValueError:
+        names = {"?"}
+    if names - {"agent"}:
+        refuse(
+            "phrase",
+            "has a placeholder that is not {agent}",
+            "Write {agent} where the agent's name is to stand, and no other braces",
+        )
+    return text
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Client(_Model):
+    """A client company."""
+
+    id: Slug
+    name: Name
+    language: Language = "de"
+    timezone: TimezoneName = "Europe/Berlin"
+    numbers: Numbers
+    policy: Policy = Policy.RING
+    greeting: Annotated[Sound | None, BeforeValidator(_greeting)] = None
+    music: Annotated[Sound | None, BeforeValidator(_music)] = None
+    """``None`` = Asterisk's default music."""
+    hours: Hours = Hours()
+    wrap_up_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    """Seconds that an agent has after a call; ``None`` = the setting ``calls.wrap_up_s``."""
+    contacts: tuple[Contact, ...]
+
+    answer_phrase: Annotated[CleanLine, AfterValidator(_phrase)] = ""
+    """How agents answer; ``{agent}`` stands for the agent's name."""
+    pronunciation: CleanLine = ""
+    facts: Annotated[tuple[CleanText, ...], BeforeValidator(_listed)] = ()
+    instructions: CleanText = ""
+    reasons: tuple[Reason, ...] = ()
+    urgent_if: CleanText = ""
+    """How agents tell an urgent call."""
+    faq: tuple[Question, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Client:
+        if self.policy is Policy.GREET and self.greeting is None:
+            refuse("no_greeting", "policy greet needs a greeting", "Add one, or use policy: ring")
+        if self.music is not None and self.music.text is not None:
+            refuse("music_text", "music cannot be a text", "Name an audio file, or write default")
+        if not any(contact.notes for contact in self.contacts):
+            refuse(
+                "no_recipient",
+                "has no contact who gets the notes",
+                "Give at least one contact an email and notes: true",
+            )
+        names = [contact.name.casefold() for contact in self.contacts]
+        for contact in self.contacts:
+            if names.count(contact.name.casefold()) > 1:
+                refuse("contact_twice", f"two contacts are {contact.name!r}", "Tell them apart")
+            if contact.deputy and contact.deputy.casefold() not in names:
+                refuse(
+                    "deputy",
+                    f"{contact.deputy!r}, the deputy of {contact.name!r}, is no contact",
+                    "Write the name exactly as under contacts, or add the contact",
+                )
+        return self
+
+    def recipients(self, for_contact: str = "") -> list[Contact]:
+        """Who gets a note, each address once: everybody with ``notes``, and the contact for whom
+        it is (``for_contact``, a contact's name in any case) if that one has an address."""
+        wanted = for_contact.strip().casefold()
+        chosen: dict[str, Contact] = {}
+        for contact in self.contacts:
+            if contact.email and (contact.notes or contact.name.casefold() == wanted):
+                chosen.setdefault(contact.email.lower(), contact)
+        return list(chosen.values())
+
+    def to_yaml_data(self) -> dict[str, Any]:
+        """Plain data that parses to the same client, without fields that have their default."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        return {name: data[name] for name in type(self).model_fields if name in data}
+
+
+def shared_numbers(clients: Iterable[Client]) -> list[tuple[str, list[ClientId]]]:
+    """Numbers that more than one of ``clients`` claims, with those clients' ids."""
+    owners: dict[str, list[ClientId]] = {}
+    for client in clients:
+        for _, number in client.numbers:
+            if client.id not in owners.setdefault(number, []):
+                owners[number].append(client.id)
+    return [(number, ids) for number, ids in owners.items() if len(ids) > 1]

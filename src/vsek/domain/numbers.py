@@ -1,0 +1,117 @@
+"""Telephone numbers as they arrive from networks, files and agents.
+
+:func:`normalise` turns every spelling of a number into one, so that equal numbers compare equal:
+E.164 (``+49301234567``) where that can be told, else the cleaned text (an internal number, a SIP
+user name). Withheld numbers become the empty string. It never fails and is idempotent.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+import phonenumbers
+
+from vsek.domain.text import clean_line
+
+NUMBER_LIMIT = 64
+_WITHHELD = frozenset(
+    {
+        "anonymous",
+        "asserted",
+        "blocked",
+        "coinline",
+        "no-number",
+        "private",
+        "restricted",
+        "unavailable",
+        "unknown",
+        "withheld",
+    }
+)
+_SCHEME = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
+_DIALABLE = re.compile(r"\+?\(?[0-9][0-9().\-/ ]*\Z")
+_SEPARATORS = re.compile(r"[().\-/ ]+")
+_DIGITS = re.compile(r"\+?[0-9*#]{1,32}\Z")
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212\uff0d", "-"))
+
+
+def _user_part(text: str) -> str:
+    """The number inside a SIP or tel URI, percent escapes undone."""
+    scheme = _SCHEME.match(text)
+    if scheme:
+        text = unquote(text[scheme.end() :]).split("@", 1)[0].split(";", 1)[0]
+    return text.strip()
+
+
+def _e164(digits: str, country: str) -> str | None:
+    explicit = digits.startswith("+")
+    try:
+        number = phonenumbers.parse(digits, None if explicit else country)
+    except phonenumbers.NumberParseException:
+        return None
+    # Without "+" and without a trunk or international prefix the digits may as well be an
+    # internal number: only a number that exists in the plan is taken for a public one.
+    prefixed = explicit or digits.startswith("0")
+    good = (
+        phonenumbers.is_possible_number(number)
+        if prefixed
+        else phonenumbers.is_valid_number(number)
+    )
+    if not good:
+        return None
+    written: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    # Rows of zeros and the like do not survive a second reading; they are no public numbers.
+    try:
+        stable = phonenumbers.parse(written, None) == number
+    except phonenumbers.NumberParseException:
+        return None
+    return written if stable and is_e164(written) else None
+
+
+def normalise(raw: str, country: str = "DE") -> str:
+    """``raw`` in its one spelling; ``country`` (two letters) is for numbers in national form."""
+    text = clean_line(_user_part(clean_line(raw, 4 * NUMBER_LIMIT)), NUMBER_LIMIT)
+    text = text.translate(_DASHES)
+    if not text or text.lower() in _WITHHELD:
+        return ""
+    if not _DIALABLE.match(text):
+        return text
+    # The trunk prefix that some write inside an international number, +49 (0)30 …
+    compact = _SEPARATORS.sub("", re.sub(r"\A(\+|00)([0-9 ]+)\(0\)", r"\1\2", text))
+    written = _e164(compact, country)
+    if written is None and compact.startswith("00"):
+        written = _e164("+" + compact[2:], country)
+    return written or compact
+
+
+def is_e164(number: str) -> bool:
+    """Whether ``number`` is in the international form that :func:`normalise` gives."""
+    return re.match(r"\+[1-9][0-9]{3,14}\Z", number) is not None
+
+
+def is_dialable(number: str) -> bool:
+    """Whether ``number`` (normalised) consists of digits: E.164 or an internal number."""
+    return _DIGITS.match(number) is not None
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether a reader, or a PBX, could take ``text`` for a telephone number."""
+    return re.match(r"[+*#0-9][0-9().\-/ *#]*\Z", text.strip()) is not None
+
+
+def display(number: str) -> str:
+    """``number`` with spaces, as people read it: ``+49 30 1234567``; other text as it is."""
+    if not is_e164(number):
+        return number
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return number
+    written: str = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+    return written
+
+
+def countries() -> frozenset[str]:
+    """Countries that :func:`normalise` knows."""
+    return frozenset(phonenumbers.SUPPORTED_REGIONS)
