@@ -1,0 +1,73 @@
+# Everything is done by these targets; none needs another one to be run before.
+#
+#   make demo            the whole system with real parts and a few calls (ARGS=--json for programs)
+#   make test            everything that must pass: lint, unit, integration, acceptance
+#   make accept          the long acceptance tests
+#   make lint | test-unit | test-integration | test-acceptance    one part of it (ARGS=… goes to pytest)
+#   make fmt             format the code
+#   make lock            renew the pinned versions in requirements/
+#   make venv            only the set-up
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest $(ARGS)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint test-unit test-integration test-acceptance accept fmt lock clean
+
+help:
+	@sed -n '3,9s/^# *//p' Makefile
+
+venv: $(STAMP)
+
+# Pinned versions with hashes first, then the project itself without looking anything up.
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "vsek needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --retries 10 --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/vsek demo $(ARGS)
+
+test: lint test-unit test-integration test-acceptance
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Unit tests run under coverage: parts that decide about calls must be covered in full.
+test-unit: $(STAMP)
+	COVERAGE_FILE=$(VENV)/.coverage $(BIN)/coverage run -m pytest $(ARGS) tests/unit
+	COVERAGE_FILE=$(VENV)/.coverage $(BIN)/coverage report
+
+test-integration: $(STAMP)
+	$(PYTEST) tests/integration
+
+test-acceptance: $(STAMP)
+	$(PYTEST) -m "not long" tests/acceptance
+
+accept: $(STAMP)
+	$(PYTEST) -m long -o faulthandler_timeout=1800 tests/acceptance
+
+fmt: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+LOCK := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
+  --no-emit-find-links --no-emit-index-url --no-emit-trusted-host --no-annotate --upgrade
+
+lock: $(STAMP)
+	$(LOCK) --extra demo --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --build-deps-for wheel --constraint requirements/dev.txt \
+	  --output-file requirements/run.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist
