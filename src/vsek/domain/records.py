@@ -55,16 +55,20 @@ class CallClosed(msgspec.Struct, frozen=True, tag=True):
     reason: str
     """Why it ended, in a word: ``caller_hangup``, ``agent_hangup``, ``closed``, …"""
     agent_id: AgentId | None
-    """The agent who talked with the caller."""
+    """The agent who picked up."""
     answered_at: float | None
     note_due_at: float
     """When the note leaves at the latest, finished or not."""
 
 
 class NoteDueMoved(msgspec.Struct, frozen=True, tag=True):
-    """Wrap-up ended earlier (or later) than planned: the note leaves at another time."""
+    """Wrap-up ended earlier (or later) than planned: the note leaves at another time.
+
+    Concerns the call only if this agent is the one it was closed with.
+    """
 
     call_id: CallId
+    agent_id: AgentId
     due_at: float
 
 

@@ -1,0 +1,262 @@
+"""The one way through: ``decide(state, event, now)`` changes the state and says what is to be done.
+
+Deterministic: the same state, events and times give the same effects, so a journal of the events
+is a journal of everything. The distribution is asked from here; what it wants from calls is
+carried out by their scripts within the same decision.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from vsek.acd import effects as acd_effects
+from vsek.acd import events as acd_events
+from vsek.acd.decide import decide as acd_decide
+from vsek.acd.hours import is_open
+from vsek.call import effects as do
+from vsek.call import events as ev
+from vsek.call import script
+from vsek.call.model import Call, ClientScript, Directory, Leg, LegStage, State
+from vsek.call.reconcile import reconcile
+from vsek.call.script import Desk
+from vsek.call.table import TABLE, Happening
+from vsek.domain.ids import AgentId, CallId
+from vsek.domain.outcomes import Outcome
+from vsek.domain.records import CallOpened, NoteDueMoved
+
+_GUARD = "guard:"
+
+
+def decide(state: State, event: ev.Event, now: float) -> list[do.Effect]:
+    """What follows from ``event`` at ``now`` (Unix seconds). Changes ``state``."""
+    desk = Desk(state, now, distribute)
+    match event:
+        case ev.ChannelUp() | ev.ChannelRinging() | ev.LegReady() | ev.Joined() | ev.ChannelGone():
+            _channel_event(desk, event)
+        case ev.CallArrived():
+            _arrived(desk, event)
+        case ev.SoundDone():
+            _sound_done(desk, event)
+        case ev.CommandFailed():
+            _command_failed(desk, event)
+        case ev.TimerDue():
+            _timer_due(desk, event)
+        case ev.AgentReachable() | ev.AgentReadied() | ev.AgentPaused():
+            if event.agent_id in state.acd.agents:
+                distribute(desk, event)
+        case ev.DirectoryChanged():
+            _directory_changed(desk, event.directory)
+        case ev.Reconciled():
+            reconcile(desk, event, happen)
+        case _:
+            assert_never(event)
+    _keep_timers(state, desk.effects)
+    return desk.effects
+
+
+def distribute(desk: Desk, event: acd_events.Event) -> None:
+    """Ask the distribution and carry out what it wants."""
+    for effect in acd_decide(desk.state.acd, event, desk.now):
+        match effect:
+            case acd_effects.Offer():
+                script.offer(desk, desk.state.calls[effect.call_id], effect)
+            case acd_effects.WithdrawOffer():
+                call = desk.state.calls.get(CallId(effect.offer_id.rpartition(".")[0]))
+                if call is not None:
+                    script.withdraw(desk, call, effect)
+            case acd_effects.WrapUpEnded():
+                due_at = effect.at + desk.state.directory.note_grace_s
+                desk.do(NoteDueMoved(effect.call_id, effect.agent_id, due_at))
+            case acd_effects.SetTimer() | acd_effects.CancelTimer() | acd_effects.AgentChanged():
+                desk.do(effect)
+            case _:
+                assert_never(effect)
+
+
+def happen(desk: Desk, call: Call, happening: Happening, *detail: Any) -> None:
+    """Look the happening up in the call's table and do what stands there."""
+    cell = TABLE[call.stage][happening]
+    if not isinstance(cell, str):
+        cell(desk, call, *detail)
+
+
+def _arrived(desk: Desk, event: ev.CallArrived) -> None:
+    state = desk.state
+    if event.channel_id in state.channels:
+        return  # seen already: reported again after a reconnect
+    client, did = find_client(state.directory, event.dids, event.forwarded_by)
+    call = Call(
+        event.call_id,
+        event.channel_id,
+        client,
+        desk.now,
+        event.caller_number,
+        event.caller_name,
+    )
+    state.calls[call.call_id] = call
+    state.channels[call.channel_id] = call.call_id
+    desk.do(
+        CallOpened(
+            call.call_id,
+            client.client_id if client is not None else None,
+            desk.now,
+            event.caller_number,
+            event.caller_name,
+            event.caller_withheld,
+            did,
+            event.forwarded_by,
+            event.forward_reason,
+            client.policy if client is not None else "",
+            event.channel_id,
+        )
+    )
+    desk.step(call, "arrived", did=did)
+    directory = state.directory
+    if client is None:
+        media = directory.announcements.get(f"unknown_number.{directory.default_language}", "")
+        script.announce(desk, call, media, Outcome.UNKNOWN_NUMBER, "unknown_number")
+    elif not is_open(client.hours, client.timezone, desk.now):
+        media = directory.announcements.get(f"closed.{client.language}", "")
+        script.announce(desk, call, media, Outcome.ABANDONED, "closed")
+    else:
+        script.begin(desk, call)
+
+
+def find_client(
+    directory: Directory, dids: tuple[str, ...], forwarded_by: tuple[str, ...]
+) -> tuple[ClientScript | None, str]:
+    """The client who was called, and the number at which the call arrived.
+
+    A number of its own at the service wins; otherwise the first registered number in the
+    forwarding chain, from the most recent forwarder to the first.
+    """
+    for number in dids:
+        if number in directory.dids:
+            return directory.clients[directory.dids[number]], number
+    did = dids[0] if dids else ""
+    for number in forwarded_by:
+        if number in directory.forwarders:
+            return directory.clients[directory.forwarders[number]], did
+    return None, did
+
+
+ChannelEvent = ev.ChannelUp | ev.ChannelRinging | ev.LegReady | ev.Joined | ev.ChannelGone
+
+
+def _channel_event(desk: Desk, event: ChannelEvent) -> None:
+    call_id = desk.state.channels.get(event.channel_id)
+    if call_id is None:
+        return  # a channel that is none of ours, or one that we know to be gone
+    call = desk.state.calls[call_id]
+    if event.channel_id == call.channel_id:
+        _caller_event(desk, call, event)
+    else:
+        _leg_event(desk, call, call.legs[event.channel_id], event)
+
+
+def _caller_event(desk: Desk, call: Call, event: ChannelEvent) -> None:
+    match event:
+        case ev.ChannelGone():
+            del desk.state.channels[call.channel_id]
+            call.caller_gone = True
+            happen(desk, call, Happening.CALLER_GONE)
+            if call.call_id in desk.state.calls:
+                script.forget_if_empty(desk, call)
+        case ev.Joined():
+            happen(desk, call, Happening.CALLER_JOINED)
+        case _:
+            pass  # our own answer and ringing, reported back
+
+
+def _leg_event(desk: Desk, call: Call, leg: Leg, event: ChannelEvent) -> None:
+    if isinstance(event, ev.ChannelGone):
+        current = leg.channel_id == call.leg_id
+        del desk.state.channels[leg.channel_id]
+        del call.legs[leg.channel_id]
+        if current:
+            # Gone already: nothing is left to hang up.
+            leg.stage = LegStage.LEAVING
+            happen(desk, call, Happening.LEG_GONE, leg, event.cause)
+        if call.call_id in desk.state.calls:
+            script.forget_if_empty(desk, call)
+    elif leg.channel_id != call.leg_id:
+        # An answer (or a birth) that crossed our hang-up: the hang-up counts.
+        if not isinstance(event, ev.Joined | ev.ChannelRinging):
+            desk.do(do.HangupLeg(call.call_id, leg.channel_id, "answered_elsewhere"))
+    else:
+        happen(desk, call, _LEG_HAPPENINGS[type(event)], leg)
+
+
+_LEG_HAPPENINGS: dict[type, Happening] = {
+    ev.LegReady: Happening.LEG_READY,
+    ev.ChannelRinging: Happening.LEG_RINGING,
+    ev.ChannelUp: Happening.LEG_UP,
+    ev.Joined: Happening.LEG_JOINED,
+}
+
+
+def _sound_done(desk: Desk, event: ev.SoundDone) -> None:
+    call = desk.state.calls.get(event.call_id)
+    if call is not None and call.sound_id == event.sound_id:
+        happen(desk, call, Happening.SOUND_DONE)
+
+
+def _command_failed(desk: Desk, event: ev.CommandFailed) -> None:
+    call = desk.state.calls.get(event.call_id)
+    if call is None:
+        return
+    if event.command == "Play":
+        happen(desk, call, Happening.SOUND_DONE)
+    elif event.command == "Join":
+        leg = call.leg
+        if leg is not None:
+            happen(desk, call, Happening.JOIN_FAILED, leg, event.status, event.message)
+    elif event.command in ("CreateLeg", "Dial"):
+        _leg_failed(desk, call, event)
+
+
+def _leg_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
+    leg = call.legs.get(event.channel_id)
+    if leg is None:
+        return
+    if event.command == "CreateLeg" and event.status:
+        # Asterisk said that there is no such channel, so no report of its end will come.
+        del desk.state.channels[leg.channel_id]
+        del call.legs[leg.channel_id]
+    if leg.channel_id == call.leg_id:
+        if event.command == "CreateLeg" and event.status:
+            leg.stage = LegStage.LEAVING
+        happen(desk, call, Happening.LEG_FAILED, leg, event.status, event.message)
+    if call.call_id in desk.state.calls:
+        script.forget_if_empty(desk, call)
+
+
+def _timer_due(desk: Desk, event: ev.TimerDue) -> None:
+    armed = desk.state.timers.get(event.name)
+    if armed is None or armed[0] != event.generation:
+        return
+    del desk.state.timers[event.name]
+    if event.name.startswith(_GUARD):
+        call = desk.state.calls.get(CallId(event.name.removeprefix(_GUARD)))
+        if call is not None:
+            happen(desk, call, Happening.GUARD_DUE)
+    else:
+        distribute(desk, event)
+
+
+def _directory_changed(desk: Desk, directory: Directory) -> None:
+    state = desk.state
+    state.directory = directory
+    distribute(desk, acd_events.RulesChanged(directory.rules))
+    for agent_id in [a for a in state.acd.agents if a not in directory.agents]:
+        distribute(desk, acd_events.AgentRemoved(agent_id))
+    for agent_id in directory.agents:
+        distribute(desk, acd_events.AgentAdded(AgentId(agent_id)))
+
+
+def _keep_timers(state: State, effects: list[do.Effect]) -> None:
+    for effect in effects:
+        if isinstance(effect, acd_effects.SetTimer):
+            state.timers[effect.name] = (effect.generation, effect.deadline)
+        elif isinstance(effect, acd_effects.CancelTimer):
+            state.timers.pop(effect.name, None)

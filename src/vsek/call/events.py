@@ -1,0 +1,115 @@
+"""What can happen to calls: the inputs of :func:`vsek.call.decide.decide`.
+
+The switchboard makes them from Asterisk's events, results of commands, timers and the control
+API, writes them to its journal and then has them decided. The events of :mod:`vsek.acd.events`
+that concern agents (``AgentReachable``, ``AgentReadied``, ``AgentPaused``) and ``TimerDue`` are
+inputs too.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied, TimerDue
+from vsek.call.model import Directory
+from vsek.domain.ids import CallId, ChannelId
+
+
+class CallArrived(msgspec.Struct, frozen=True, tag=True):
+    """A caller's channel entered from the trunk. Numbers are normalised (E.164 where possible)."""
+
+    call_id: CallId
+    channel_id: ChannelId
+    dids: tuple[str, ...]
+    """Candidates for the number at which the call arrived, the best first."""
+    caller_number: str = ""
+    caller_name: str = ""
+    caller_withheld: bool = False
+    forwarded_by: tuple[str, ...] = ()
+    """The forwarding chain, the most recent forwarder first."""
+    forward_reason: str = ""
+
+
+class LegReady(msgspec.Struct, frozen=True, tag=True):
+    """A leg that we created is under our control and can be dialled."""
+
+    channel_id: ChannelId
+
+
+class ChannelRinging(msgspec.Struct, frozen=True, tag=True):
+    """The far end rings."""
+
+    channel_id: ChannelId
+
+
+class ChannelUp(msgspec.Struct, frozen=True, tag=True):
+    """The far end answered."""
+
+    channel_id: ChannelId
+
+
+class ChannelGone(msgspec.Struct, frozen=True, tag=True):
+    """The channel hung up or left us. ``cause`` is a Q.850 number, 0 when unknown."""
+
+    channel_id: ChannelId
+    cause: int = 0
+
+
+class SoundDone(msgspec.Struct, frozen=True, tag=True):
+    """A playback ended, was stopped or could not be played."""
+
+    sound_id: str
+    call_id: CallId
+
+
+class Joined(msgspec.Struct, frozen=True, tag=True):
+    """A channel entered a bridge of ours."""
+
+    channel_id: ChannelId
+
+
+class CommandFailed(msgspec.Struct, frozen=True, tag=True):
+    """Asterisk refused a command, or did not answer it in time (``status`` 0)."""
+
+    command: str
+    """Name of the effect, for example ``CreateLeg``."""
+    call_id: CallId
+    channel_id: ChannelId
+    status: int
+    message: str
+
+
+class DirectoryChanged(msgspec.Struct, frozen=True, tag=True):
+    """Clients, agents or rules are now these."""
+
+    directory: Directory
+
+
+class Reconciled(msgspec.Struct, frozen=True, tag=True):
+    """What Asterisk holds at this moment, after a start or a reconnect.
+
+    ``channels`` maps each channel to its state (``Down``, ``Ring``, ``Ringing``, ``Up`` …),
+    ``bridges`` each bridge to its members; ``sounds`` are those of our playbacks that still run.
+    """
+
+    channels: dict[ChannelId, str]
+    bridges: dict[str, tuple[ChannelId, ...]]
+    sounds: tuple[str, ...]
+
+
+Event = (
+    CallArrived
+    | LegReady
+    | ChannelRinging
+    | ChannelUp
+    | ChannelGone
+    | SoundDone
+    | Joined
+    | CommandFailed
+    | DirectoryChanged
+    | Reconciled
+    | AgentReachable
+    | AgentReadied
+    | AgentPaused
+    | TimerDue
+)

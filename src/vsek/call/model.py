@@ -1,0 +1,132 @@
+"""The switchboard's whole live state, and what it knows of clients and agents.
+
+Everything here can be written to a snapshot with ``msgspec`` and read back.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from vsek.acd.hours import OpenSpan
+from vsek.acd.state import Acd, Rules
+from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId, OfferId
+from vsek.domain.outcomes import Outcome, Stage
+
+
+class ClientScript(msgspec.Struct, frozen=True):
+    """What a call needs to know of its client; a call keeps the one it began with."""
+
+    client_id: ClientId
+    name: str
+    language: str
+    timezone: str
+    policy: str
+    """``ring`` or ``greet``."""
+    greeting: str
+    """Media URI (``sound:/…``); empty: no greeting."""
+    music: str
+    """Music-on-hold class."""
+    hours: tuple[OpenSpan, ...] = ()
+    """Empty: always open."""
+    wrap_up_s: float | None = None
+    """``None``: as everywhere."""
+
+
+class AgentEntry(msgspec.Struct, frozen=True):
+    """An agent who may sign in."""
+
+    agent_id: AgentId
+    name: str
+    language: str
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """Clients, their numbers, agents and the house's rules, as of one moment."""
+
+    clients: dict[ClientId, ClientScript] = {}
+    dids: dict[str, ClientId] = {}
+    forwarders: dict[str, ClientId] = {}
+    agents: dict[AgentId, AgentEntry] = {}
+    announcements: dict[str, str] = {}
+    """``closed.de`` → media URI; names ``closed``, ``unknown_number``, ``fault``."""
+    default_language: str = "de"
+    rules: Rules = Rules()
+    wrap_up_s: float = 30.0
+    note_grace_s: float = 120.0
+
+
+class LegStage(StrEnum):
+    """An agent's leg: made, ringing, picked up; ``LEAVING`` once we have hung it up."""
+
+    CREATING = "creating"
+    DIALLED = "dialled"
+    RINGING = "ringing"
+    UP = "up"
+    LEAVING = "leaving"
+
+
+class Leg(msgspec.Struct):
+    """The channel to one agent's softphone."""
+
+    channel_id: ChannelId
+    agent_id: AgentId
+    offer_id: OfferId
+    stage: LegStage = LegStage.CREATING
+    joined: bool = False
+
+
+class Call(msgspec.Struct):
+    """One call of one caller."""
+
+    call_id: CallId
+    channel_id: ChannelId
+    script: ClientScript | None
+    received_at: float
+    caller_number: str
+    caller_name: str
+    stage: Stage = Stage.ARRIVING
+    outcome_if_left: Outcome = Outcome.ABANDONED
+    """The outcome should the caller hang up now (or the announcement end)."""
+    reason_if_left: str = "caller_hangup"
+    announcement: str = ""
+    """Media URI of the announcement that ends this call."""
+    caller_gone: bool = False
+    caller_joined: bool = False
+    answer_sent: bool = False
+    sound_id: str = ""
+    """The playback that the caller hears, empty when none."""
+    sounds: int = 0
+    bridge_id: str = ""
+    legs: dict[ChannelId, Leg] = {}
+    leg_id: ChannelId | None = None
+    """The leg of the current offer, later of the agent who talks."""
+    agent_id: AgentId | None = None
+    """The agent who took the call."""
+    answered_at: float | None = None
+    offers: int = 0
+    steps: int = 0
+
+    @property
+    def leg(self) -> Leg | None:
+        """The current leg."""
+        return self.legs.get(self.leg_id) if self.leg_id is not None else None
+
+
+class State(msgspec.Struct):
+    """All live state. One owner mutates it, through :func:`vsek.call.decide.decide` only."""
+
+    acd: Acd
+    directory: Directory = Directory()
+    calls: dict[CallId, Call] = {}
+    channels: dict[ChannelId, CallId] = {}
+    """Callers' channels and agents' legs that Asterisk has, or is about to have."""
+    timers: dict[str, tuple[int, float]] = {}
+    """Armed timers: name → (generation, deadline in Unix seconds)."""
+    timers_made: int = 0
+
+
+def new_state() -> State:
+    """The state of a switchboard that has never seen a call."""
+    return State(acd=Acd())
