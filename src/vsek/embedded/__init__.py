@@ -1,0 +1,1 @@
+"""The embedded stack: private Asterisk and PostgreSQL, and the supervisor behind ``vsek up``."""
