@@ -1,0 +1,109 @@
+"""The shape of log lines, for programs and for people."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from vsek import logs
+from vsek.domain.ids import CallId
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [json.loads(line) for line in err.splitlines()]
+
+
+def test_json_line_has_event_logger_level_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json")
+    logs.get_logger("switchboard").info("offer_made", call_id="c1", agent_id="anna")
+    (line,) = _lines(capsys)
+    assert line.pop("timestamp")
+    assert line == {
+        "level": "info",
+        "logger": "vsek.switchboard",
+        "event": "offer_made",
+        "call_id": "c1",
+        "agent_id": "anna",
+    }
+
+
+def test_below_the_level_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("warning", "json")
+    logs.get_logger("x").info("quiet")
+    logging.getLogger("some.library").info("quiet")
+    assert _lines(capsys) == []
+
+
+async def test_call_context_reaches_libraries_and_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json")
+
+    async def work() -> None:
+        logging.getLogger("some.library").warning("from %s", "afar", extra={"peer": "p"})
+
+    with logs.call_context(CallId("c7")):
+        task = asyncio.create_task(work())
+    await task
+    logs.get_logger("x").info("outside")
+    inside, outside = _lines(capsys)
+    assert inside["call_id"] == "c7"
+    assert inside["event"] == "from afar"
+    assert inside["peer"] == "p"
+    assert "call_id" not in outside
+
+
+def test_text_cannot_be_forged_by_a_caller(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "text")
+    logs.get_logger("x").info(
+        "call_opened", name="Eve\n2026-01-01 error vsek.x fake\x1b[31m", did="+4930123"
+    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "\x1b" not in line
+    assert r"name='Eve\n2026-01-01 error vsek.x fake\x1b[31m'" in line
+    assert line.endswith(" did=+4930123")
+
+
+@pytest.mark.parametrize("fmt", ["json", "text"])
+def test_exceptions_show_their_trace_without_locals(
+    capsys: pytest.CaptureFixture[str], fmt: logs.Format
+) -> None:
+    logs.configure("info", fmt)
+    secret = f"hunter-{len(fmt)}"
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logs.get_logger("x").exception("went_wrong", call_id="c1")
+    text = capsys.readouterr().err
+    assert "ValueError" in text
+    assert "broken" in text
+    assert secret not in text
+    if fmt == "text":
+        head, *trace = text.splitlines()
+        assert head.endswith("call_id=c1")
+        assert all(line.startswith("    ") for line in trace)
+
+
+def test_talkative_libraries_are_quiet_unless_something_is_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("info", "json")
+    logging.getLogger("aiohttp.access").info("GET /")
+    logging.getLogger("aiohttp.access").error("bad")
+    assert [line["event"] for line in _lines(capsys)] == ["bad"]
