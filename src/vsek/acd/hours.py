@@ -1,0 +1,54 @@
+"""When a client is open.
+
+Spans are given in the client's local time and repeat weekly. They are compared with what the wall
+clock there shows at the moment in question; so on the day on which clocks are set forward a span
+is an hour shorter, and when they are set back an hour longer, just as in the client's office.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+DAY_MINUTES = 24 * 60
+
+
+class OpenSpan(msgspec.Struct, frozen=True):
+    """Open from ``start_minute`` until just before ``end_minute`` (minutes after midnight).
+
+    ``days`` are those on which the span begins, Monday is 0. ``end_minute`` 1440 is midnight; an
+    end that is not after the start lies on the next day, so equal ones are 24 hours.
+    """
+
+    days: frozenset[int]
+    start_minute: int
+    end_minute: int
+
+
+def is_open(hours: Sequence[OpenSpan], timezone: str, at: float) -> bool:
+    """Whether ``at`` (Unix seconds) lies within ``hours``; no hours at all mean always.
+
+    ``timezone`` is an IANA name; an unknown one raises ``zoneinfo.ZoneInfoNotFoundError``.
+    """
+    if not hours:
+        return True
+    local = datetime.fromtimestamp(at, UTC).astimezone(_zone(timezone))
+    today, minute = local.weekday(), local.hour * 60 + local.minute
+    yesterday = (today - 1) % 7
+    for span in hours:
+        overnight = span.end_minute <= span.start_minute
+        if today in span.days and span.start_minute <= minute:
+            if overnight or minute < span.end_minute:
+                return True
+        if overnight and yesterday in span.days and minute < span.end_minute:
+            return True
+    return False
+
+
+@lru_cache(maxsize=256)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
