@@ -263,7 +263,7 @@ class _Apt:
 
     def _write_status(self) -> None:
         stanzas = [
-            f"Package: {name}\nStatus: install ok installed\nVersion: 99:0\nMulti-Arch: foreign\n"
+            f"Package: {name}\nStatus: install ok installed\nVersion: 99:0\nMulti-Arch: allowed\n"
             f"Architecture: {self._arch}\nMaintainer: vsek <vsek@localhost>\n"
             "Description: only maintainer scripts need it\n"
             for name in _MAINTAINER_ONLY
