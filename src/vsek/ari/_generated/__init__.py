@@ -1,0 +1,1 @@
+"""Written by ``vsek.ari.generate``; not edited by hand."""

@@ -1,0 +1,410 @@
+"""The client of one Asterisk.
+
+Theory of operation. One socket carries the application and its events; it sends no requests, so
+that nothing ever holds up the events. ``command_sockets`` more sockets, each under a name of its
+own (``APP-cmd-1`` …) and without events, carry the requests: Asterisk serves one socket strictly
+in order, so requests of one lane (a channel, a bridge, a call) share a socket and keep their
+order, and a slow one holds up only the lanes of its socket.
+
+The event socket connects when all command sockets are up: an application that cannot command
+should not get calls. ``on_connected`` tells that the events flow (again); what happened in the gap
+is lost, so that is the moment to compare with ``GET channels`` and the like. If a command socket
+alone is lost its requests fail with ``AriDisconnected`` until it is back.
+
+Once another program takes over the application (``ApplicationReplaced`` on any of the sockets)
+the client is fenced: all sockets close, everything pending and everything new fails with
+``AriReplaced``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import zlib
+from collections.abc import Callable
+from typing import Any, Self, TypeVar, overload
+
+import aiohttp
+import msgspec
+import yarl
+
+from vsek.ari._generated import objects
+from vsek.ari._generated.resources import Resources
+from vsek.ari.backoff import Backoff
+from vsek.ari.base import Event
+from vsek.ari.connection import AriSocket, SocketOptions
+from vsek.ari.errors import (
+    AriClosed,
+    AriDisconnected,
+    AriError,
+    AriLoginRefused,
+    AriReplaced,
+    AriTimeout,
+)
+from vsek.ari.protocol import AriProtocol, Query, Reply, parse_body, query_items
+from vsek.ari.resource import AriObject
+from vsek.ari.subscriptions import Subscription, Subscriptions
+
+log = logging.getLogger("vsek.ari")
+
+E = TypeVar("E", bound=Event)
+HTTP_DEADLINE_S = 30.0
+
+
+class Client(Resources):
+    """Asterisk's REST interface: ``client.channels.originate(…)``, events and raw requests.
+
+    ``url`` is the root of Asterisk's HTTP server, without ``/ari``. ``deadline_s`` is how long a
+    request may take, in seconds; ``heartbeat_s`` how long a silent connection is trusted.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        username: str,
+        password: str,
+        *,
+        app: str = "vsek",
+        command_sockets: int = 2,
+        deadline_s: float = 5.0,
+        heartbeat_s: float = 10.0,
+        connect_timeout_s: float = 5.0,
+        backoff: Backoff | None = None,
+    ) -> None:
+        super().__init__(self)
+        if command_sockets < 1:
+            raise ValueError("command_sockets must be at least 1")
+        self.url = url.rstrip("/")
+        self.app = app
+        self.deadline_s = deadline_s
+        login = base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {login}"}
+        self._heartbeat_s = heartbeat_s
+        self._connect_timeout_s = connect_timeout_s
+        self._backoff = backoff or Backoff()
+        self._command_count = command_sockets
+        self._session: aiohttp.ClientSession | None = None
+        self._commands: list[AriSocket] = []
+        self._events: AriSocket | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._commands_up = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._replaced = False
+        self._closed = False
+        self._subscriptions = Subscriptions(self.wrap)
+        self._on_connected: list[Callable[[], None]] = []
+        self._on_disconnected: list[Callable[[str], None]] = []
+        self._on_replaced: list[Callable[[], None]] = []
+
+    # -- life -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begins to connect, and goes on until ``close``; see ``wait_connected``."""
+        if self._session is not None:
+            raise RuntimeError("the client was started before")
+        self._session = aiohttp.ClientSession(
+            # Lists and binaries only; the WebSockets count as connections as well.
+            connector=aiohttp.TCPConnector(limit=self._command_count + 1 + 8),
+        )
+        for number in range(1, self._command_count + 1):
+            self._commands.append(self._socket(f"{self.app}-cmd-{number}", f"{number}-"))
+        self._events = self._socket(self.app, "0-", events=True)
+        for socket, name in [(s, "command") for s in self._commands] + [(self._events, "events")]:
+            task = asyncio.create_task(socket.run(), name=f"ari-{name}")
+            task.add_done_callback(self._socket_ended)
+            self._tasks.append(task)
+
+    def _socket(self, app: str, prefix: str, *, events: bool = False) -> AriSocket:
+        assert self._session is not None
+        return AriSocket(
+            self._session,
+            SocketOptions(
+                url=self.url,
+                headers=self._headers,
+                app=app,
+                heartbeat_s=self._heartbeat_s,
+                connect_timeout_s=self._connect_timeout_s,
+                backoff=self._backoff,
+            ),
+            AriProtocol(prefix),
+            on_event=self._subscriptions.dispatch if events else self._ignore,
+            on_up=self._events_up if events else self._command_changed,
+            on_down=self._events_down if events else self._command_down,
+            on_replaced=self._fence,
+            gate=self._wait_commands_up if events else None,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        await self.wait_connected()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether events flow."""
+        return self._connected.is_set()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another program took over the application."""
+        return self._replaced
+
+    async def wait_connected(self, timeout_s: float | None = None) -> None:
+        """Waits until events flow.
+
+        Raises ``AriLoginRefused`` as soon as Asterisk refuses the login, ``AriReplaced`` when
+        fenced, ``AriClosed`` when closed, and after ``timeout_s`` the last error (or
+        ``AriTimeout``). The client goes on trying in any case.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._connected.is_set():
+                    self._raise_if_over()
+                    if isinstance(error := self._last_error(), AriLoginRefused):
+                        raise error
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise (self._last_error() or AriTimeout("no connection to Asterisk yet")) from None
+
+    def _last_error(self) -> AriError | None:
+        sockets = [*self._commands, *([self._events] if self._events else [])]
+        return next((s.last_error for s in sockets if s.last_error is not None), None)
+
+    def _raise_if_over(self) -> None:
+        if self._replaced:
+            raise AriReplaced("another program owns our application now")
+        if self._closed:
+            raise AriClosed("the client was closed")
+
+    async def close(self) -> None:
+        """Ends the connections; what is pending fails with ``AriClosed``."""
+        self._closed = True
+        self._changed.set()
+        self._connected.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._subscriptions.close()
+        if self._session is not None:
+            await self._session.close()
+
+    # -- what the sockets tell --------------------------------------------------------------
+
+    def _ignore(self, event: Event) -> None:
+        log.debug("event %s on a command socket", event.type)
+
+    async def _wait_commands_up(self) -> None:
+        await self._commands_up.wait()
+
+    def _command_changed(self) -> None:
+        if all(socket.up for socket in self._commands):
+            self._commands_up.set()
+        else:
+            self._commands_up.clear()
+
+    def _command_down(self, reason: str) -> None:
+        log.warning("a command connection to Asterisk is down: %s", reason)
+        self._command_changed()
+
+    def _events_up(self) -> None:
+        self._connected.set()
+        self._changed.set()
+        self._tell(self._on_connected)
+
+    def _events_down(self, reason: str) -> None:
+        self._connected.clear()
+        log.warning("the event connection to Asterisk is down: %s", reason)
+        self._tell(self._on_disconnected, reason)
+
+    def _fence(self) -> None:
+        if self._replaced or self._closed:
+            return
+        self._replaced = True
+        self._connected.clear()
+        self._changed.set()
+        log.error("another program took over the ARI application %s; this one is fenced", self.app)
+        for socket in [*self._commands, *([self._events] if self._events else [])]:
+            socket.fence()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._tell(self._on_replaced)
+
+    def _socket_ended(self, task: asyncio.Task[None]) -> None:
+        self._changed.set()
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if not isinstance(error, AriReplaced):
+            log.critical("a connection task failed", exc_info=error)
+
+    @staticmethod
+    def _tell(callbacks: list[Callable[..., None]], *arguments: Any) -> None:
+        for callback in callbacks:
+            try:
+                callback(*arguments)
+            except Exception:
+                log.exception("a callback of the connection failed")
+
+    # -- requests ---------------------------------------------------------------------------
+
+    def submit(
+        self,
+        method: str,
+        uri: str,
+        query: Query | None = None,
+        body: Any = None,
+        *,
+        lane: str = "",
+        deadline_s: float | None = None,
+    ) -> asyncio.Future[Reply]:
+        """Writes a request to the socket of ``lane`` at once and returns the future reply.
+
+        ``uri`` without ``ari/``, segments percent-encoded. A status of 400 or more is a reply as
+        well; the future fails with ``AriTimeout``, ``AriDisconnected`` or ``AriReplaced`` (or
+        ``AriFrameTooLarge``). Never raises; whoever does not care may drop the future.
+        """
+        if not self._commands or self._closed:
+            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            what = "the client was closed" if self._closed else "the client was not started"
+            future.set_exception(AriClosed(what) if self._closed else AriDisconnected(what))
+            future.exception()
+            return future
+        commands = self._commands
+        socket = commands[zlib.crc32(lane.encode()) % len(commands)]
+        return socket.submit(method, uri, query, body, deadline_s or self.deadline_s)
+
+    async def http(
+        self,
+        method: str,
+        uri: str,
+        query: Query | None = None,
+        body: Any = None,
+        deadline_s: float | None = None,
+    ) -> Reply:
+        """Sends a request over HTTP: for big lists and binaries.
+
+        The body of the reply is parsed JSON, or bytes if it is something else. Not ordered
+        against ``submit``. Raises as the future of ``submit`` fails; default deadline 30 s.
+        """
+        self._raise_if_over()
+        if self._session is None:
+            raise AriDisconnected("the client was not started")
+        deadline_s = deadline_s or HTTP_DEADLINE_S
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        url = yarl.URL(f"{self.url}/ari/{uri}", encoded=True).with_query(query_items(query))
+        headers = dict(self._headers)
+        data = None
+        if body is not None:
+            data = msgspec.json.encode(body)
+            headers["Content-Type"] = "application/json"
+        try:
+            async with (
+                asyncio.timeout(deadline_s),
+                self._session.request(method, url, data=data, headers=headers) as response,
+            ):
+                content = await response.read()
+        except TimeoutError:
+            text = f"{method} {uri}: no reply over HTTP within {deadline_s:.3g} s"
+            raise AriTimeout(text) from None
+        except (aiohttp.ClientError, OSError) as error:
+            self._raise_if_over()
+            raise AriDisconnected(f"{method} {uri}: {error}", sent=True) from error
+        if response.content_type == "application/json":
+            parsed = parse_body(content.decode(), "application/json")
+        else:
+            parsed = content or None
+        return Reply(
+            status=response.status,
+            body=parsed,
+            reason=response.reason or "",
+            took_s=loop.time() - started,
+        )
+
+    # -- callbacks --------------------------------------------------------------------------
+
+    def on_any_event(self, callback: Callable[[Event], Any]) -> Subscription:
+        """Calls ``callback(event)`` for every event, in order, from the reader."""
+        return self._subscriptions.every(callback)
+
+    def on_connected(self, callback: Callable[[], None]) -> None:
+        """Calls ``callback()`` each time events begin to flow."""
+        self._on_connected.append(callback)
+
+    def on_disconnected(self, callback: Callable[[str], None]) -> None:
+        """Calls ``callback(reason)`` each time the event connection is lost."""
+        self._on_disconnected.append(callback)
+
+    def on_replaced(self, callback: Callable[[], None]) -> None:
+        """Calls ``callback()`` when another program took over the application."""
+        self._on_replaced.append(callback)
+
+    @overload
+    def on_event(self, event: type[E], callback: Callable[[E], Any]) -> Subscription: ...
+    @overload
+    def on_event(self, event: str, callback: Callable[[Any], Any]) -> Subscription: ...
+    def on_event(self, event: str | type[Event], callback: Callable[[Any], Any]) -> Subscription:
+        """Calls ``callback(event)`` for events of one type, named or given by class."""
+        return self._subscriptions.by_type(event, callback)
+
+    def on_object_event(
+        self, kind: str, event: str | type[Event], callback: Callable[[Any, Any], Any]
+    ) -> Subscription:
+        """Calls ``callback(object, event)``; ``kind`` is ``channel``, ``bridge``, …
+
+        An event that names several things of the kind comes once, with the main one (for
+        ``StasisStart`` the channel that entered). Raises ``ValueError`` where no such event is.
+        """
+        return self._subscriptions.by_kind(kind, event, callback)
+
+    def on_channel_event(
+        self, event: str | type[Event], callback: Callable[[objects.Channel, Any], Any]
+    ) -> Subscription:
+        """Calls ``callback(channel, event)``."""
+        return self._subscriptions.by_kind("channel", event, callback)
+
+    def on_bridge_event(
+        self, event: str | type[Event], callback: Callable[[objects.Bridge, Any], Any]
+    ) -> Subscription:
+        """Calls ``callback(bridge, event)``."""
+        return self._subscriptions.by_kind("bridge", event, callback)
+
+    def on_playback_event(
+        self, event: str | type[Event], callback: Callable[[objects.Playback, Any], Any]
+    ) -> Subscription:
+        """Calls ``callback(playback, event)``."""
+        return self._subscriptions.by_kind("playback", event, callback)
+
+    def on_endpoint_event(
+        self, event: str | type[Event], callback: Callable[[objects.Endpoint, Any], Any]
+    ) -> Subscription:
+        """Calls ``callback(endpoint, event)``."""
+        return self._subscriptions.by_kind("endpoint", event, callback)
+
+    def on_live_recording_event(
+        self, event: str | type[Event], callback: Callable[[objects.LiveRecording, Any], Any]
+    ) -> Subscription:
+        """Calls ``callback(recording, event)``."""
+        return self._subscriptions.by_kind("live_recording", event, callback)
+
+    def on_device_state_event(
+        self, event: str | type[Event], callback: Callable[[objects.DeviceState, Any], Any]
+    ) -> Subscription:
+        """Calls ``callback(device_state, event)``."""
+        return self._subscriptions.by_kind("device_state", event, callback)
+
+    def subscribe_object(
+        self, thing: AriObject[Any], event: str | type[Event], callback: Callable[[Any, Any], Any]
+    ) -> Subscription:
+        """What ``thing.on_event`` does."""
+        return self._subscriptions.by_object(thing, event, callback)
+
+    def wrap(self, kind: str, model: Any) -> AriObject[Any]:
+        """The live object for a model out of an event, for example ``event.replace_channel``."""
+        return objects.KINDS[kind](self, model)
