@@ -1,0 +1,112 @@
+"""Connections to PostgreSQL.
+
+The pool connects when it is first used, so that a process starts while the database is away;
+:func:`acquire` turns the many ways in which a server can be unreachable into one ``ServiceError``.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from vsek.errors import InputError, ServiceError
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    type_record = asyncpg.Record
+    Connection = asyncpg.Connection[type_record] | PoolConnectionProxy[type_record]
+    Pool = asyncpg.Pool[type_record]
+
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 30.0
+DIRECTORY_CHANNEL = "vsek_directory"
+"""NOTIFY channel: clients, agents or audio changed."""
+NOTE_DUE_CHANNEL = "vsek_note_due"
+"""NOTIFY channel: a note is due, or due at another time."""
+
+UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    ssl.SSLError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+)
+"""What asyncpg raises when the server is away, starting, stopping or full."""
+
+
+def as_service_error(error: BaseException) -> ServiceError:
+    """``error``, raised by asyncpg, as an error for people."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.InvalidSchemaNameError):
+        return ServiceError(
+            f"The database has not been migrated: {text}",
+            remedy="Run 'vsek up' once, or apply the migrations to it",
+            error_id="database_schema",
+        )
+    return ServiceError(
+        f"The database does not serve: {text}",
+        remedy="Check that PostgreSQL runs and that database.dsn is right ('vsek doctor' tells)",
+        error_id="database",
+    )
+
+
+async def open_pool(dsn: str, *, size: int = 4) -> Pool:
+    """A pool of at most ``size`` connections. It does not connect yet.
+
+    Raises ``InputError`` when the DSN cannot be read.
+    """
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={"application_name": "vsek"},
+        )
+    except (ValueError, asyncpg.ClientConfigurationError) as error:
+        raise InputError(
+            f"The database DSN cannot be read: {error}",
+            field="database.dsn",
+            remedy="Write it like postgresql://USER@HOST:PORT/DATABASE",
+        ) from None
+
+
+@asynccontextmanager
+async def acquire(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection from the pool; what goes wrong with the server becomes ``ServiceError``."""
+    try:
+        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+            yield connection
+    except (
+        *UNREACHABLE,
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.UndefinedTableError,
+        asyncpg.InvalidSchemaNameError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as error:
+        raise as_service_error(error) from error
+
+
+def timestamp(seconds: float) -> datetime:
+    """Unix seconds as PostgreSQL wants them.
+
+    Raises ``InputError`` for what is no time (NaN, infinity, beyond the year 9999).
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InputError(
+            f"{seconds!r} is not a time", field="time", value=seconds, remedy="Give Unix seconds"
+        ) from None
