@@ -144,8 +144,7 @@ class _Step:
         acd = self.acd
         known = acd.calls.get(event.call_id)
         if known is not None:
-            self._move_call(known, CallInput.QUEUED)
-            return
+            self._move_call(known, CallInput.QUEUED)  # refused in every state
         acd.last_rank += 1
         call = QueuedCall(
             event.call_id,

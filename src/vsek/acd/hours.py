@@ -41,10 +41,10 @@ def is_open(hours: Sequence[OpenSpan], timezone: str, at: float) -> bool:
     yesterday = (today - 1) % 7
     for span in hours:
         overnight = span.end_minute <= span.start_minute
-        if today in span.days and span.start_minute <= minute:
-            if overnight or minute < span.end_minute:
-                return True
-        if overnight and yesterday in span.days and minute < span.end_minute:
+        before_end = minute < span.end_minute
+        if today in span.days and span.start_minute <= minute and (overnight or before_end):
+            return True
+        if overnight and yesterday in span.days and before_end:
             return True
     return False
 
