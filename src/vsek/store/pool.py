@@ -19,9 +19,9 @@ from vsek.errors import InputError, ServiceError
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-    type_record = asyncpg.Record
-    Connection = asyncpg.Connection[type_record] | PoolConnectionProxy[type_record]
-    Pool = asyncpg.Pool[type_record]
+    Row = asyncpg.Record
+    Connection = asyncpg.Connection[Row] | PoolConnectionProxy[Row]
+    Pool = asyncpg.Pool[Row]
 
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0

@@ -1,0 +1,353 @@
+"""YAML files of clients: parsing with the line of every value, and errors that name it.
+
+The YAML is read more plainly than PyYAML does by default: every scalar stays text (``+49 30 …``
+stays a number as dialled, ``08:00`` a time, ``no`` a word; only ``null``, ``~`` and nothing mean
+"nothing"), a key may stand only once, and tags, cycles and files that grow without measure are
+refused. Whatever is wrong with a file is reported together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from vsek.domain.client import Client, shared_numbers
+from vsek.domain.ids import ClientId
+from vsek.errors import InputError
+
+MAX_BYTES = 20_000_000
+MAX_VALUES = 1_000_000
+_MAX_DEPTH = 20
+_SHOWN = 60
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a file."""
+
+    line: int
+    """Beginning with 1."""
+    field: str
+    """For example ``clients[2].numbers.did[0]``; empty for the file as a whole."""
+    message: str
+    value: object = None
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " + (f"{self.field}: " if self.field else "")
+        given = "" if self.value is None else f" (given: {shorten(self.value)})"
+        remedy = f". {self.remedy}" if self.remedy else ""
+        return where + self.message + given + remedy
+
+
+class FileError(InputError):
+    """Everything that is wrong with a file, in ``problems``; ``field`` and ``value`` are those of
+    the first one."""
+
+    error_id = "file"
+
+    def __init__(self, name: str, problems: Iterable[Problem]) -> None:
+        self.file = name
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
+        first = self.problems[0]
+        message = "\n".join(f"{name}, {problem}" for problem in self.problems)
+        super().__init__(message, field=first.field, value=first.value)
+
+
+def shorten(value: object) -> str:
+    """``value`` for a message: one line, not too long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def field_name(location: Sequence[str | int]) -> str:
+    """A location as people write it: ``clients[2].numbers.did[0]``."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@dataclass(slots=True)
+class Document:
+    """A parsed file: plain data (text, lists, mappings, ``None``) and the line of each value."""
+
+    name: str
+    data: Any = None
+    lines: dict[Location, int] = field(default_factory=dict)
+
+    def line(self, location: Sequence[str | int]) -> int:
+        """The line of a value, or of the nearest thing around it."""
+        known = tuple(location)
+        while known and known not in self.lines:
+            known = known[:-1]
+        return self.lines.get(known, 1)
+
+    def value(self, location: Sequence[str | int]) -> object:
+        """The value at a location; ``None`` where there is none."""
+        value = self.data
+        for part in location:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
+    def problem(self, location: Sequence[str | int], message: str, remedy: str = "") -> Problem:
+        """A problem with the value at ``location``."""
+        value = self.value(location)
+        shown = value if isinstance(value, str) else None
+        return Problem(self.line(location), field_name(location), message, shown, remedy)
+
+
+class _Reader:
+    """Turns YAML's nodes into plain data, with lines and limits."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[Problem] = []
+        self._values = 0
+
+    def _complain(self, node: yaml.Node, location: Location, message: str, remedy: str) -> None:
+        line = node.start_mark.line + 1
+        self.problems.append(Problem(line, field_name(location), message, None, remedy))
+
+    def read(self, node: yaml.Node, location: Location = ()) -> Any:
+        self.document.lines.setdefault(location, node.start_mark.line + 1)
+        self._values += 1
+        if self._values > MAX_VALUES or len(location) > _MAX_DEPTH:
+            # Aliases can make a small file endless.
+            problem = Problem(
+                node.start_mark.line + 1, "", "The file holds too much", None, "Split it"
+            )
+            raise FileError(self.document.name, [problem])
+        if not node.tag.startswith("tag:yaml.org,2002:"):
+            self._complain(node, location, f"unknown tag {node.tag}", "Leave it out")
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, (*location, at)) for at, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, location)
+        if getattr(node, "style", None) is None and node.value in ("", "~", "null", "Null", "NULL"):
+            return None
+        return node.value
+
+    def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._complain(key_node, location, "a key must be a word", "Write key: value")
+                continue
+            key = key_node.value
+            inner = (*location, key)
+            if key in mapping:
+                first = self.document.lines[inner]
+                self._complain(
+                    key_node, inner, f"stands twice, first in line {first}", "Keep one of them"
+                )
+                continue
+            self.document.lines[inner] = key_node.start_mark.line + 1
+            mapping[key] = self.read(value_node, inner)
+        return mapping
+
+
+def parse(text: str | bytes, name: str) -> Document:
+    """The file's text as data; raises ``FileError`` for what is no YAML or too large."""
+    if len(text) > MAX_BYTES:
+        raise FileError(name, [Problem(1, "", "The file is too large", None, "Split it")])
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            problem = Problem(line, "", "is not UTF-8", None, "Save the file as UTF-8")
+            raise FileError(name, [problem]) from None
+    document = Document(name)
+    reader = _Reader(document)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        document.data = None if node is None else reader.read(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        remedy = "Check the indentation, and put text with ': ' or '#' between quotes"
+        problem = Problem(mark.line + 1 if mark else 1, "", what, None, remedy)
+        raise FileError(name, [problem]) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        what = (str(error).splitlines() or ["is no YAML"])[0]
+        problem = Problem(1, "", what, None, "Mend the file; it is YAML")
+        raise FileError(name, [problem]) from None
+    if reader.problems:
+        raise FileError(name, reader.problems)
+    return document
+
+
+# ── pydantic's complaints in people's words ──────────────────────────────────────────────────
+
+_WORDS = {
+    "missing": ("is missing", "Add it"),
+    "model_type": ("needs key: value lines below it", "Indent them"),
+    "model_attributes_type": ("needs key: value lines below it", "Indent them"),
+    "tuple_type": ("must be a list", "Begin each entry with '- '"),
+    "list_type": ("must be a list", "Begin each entry with '- '"),
+    "string_type": ("must be text", "Write a text on one line, or leave the key out"),
+    "string_too_short": ("is empty", "Write something, or leave the key out"),
+    "bool_parsing": ("is neither true nor false", "Write true or false"),
+    "float_parsing": ("is not a number", "Write digits, for example 30"),
+    "finite_number": ("is not a finite number", "Write digits, for example 30"),
+}
+
+
+def _known_fields(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """The keys that are allowed where ``location`` lies below ``model``."""
+    current: type[BaseModel] = model
+    for part in location:
+        if isinstance(part, int) or part not in current.model_fields:
+            continue
+        inner = _model_in(current.model_fields[part].annotation)
+        if inner is None:
+            return []
+        current = inner
+    return list(current.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def problems_of(
+    error: ValidationError, document: Document, base: Location, model: type[BaseModel]
+) -> list[Problem]:
+    """``error``, raised while ``model`` parsed the value at ``base``, as problems of the file."""
+    problems: list[Problem] = []
+    for detail in error.errors(include_url=False):
+        inner: Location = tuple(detail["loc"])
+        location = base + inner
+        kind = detail["type"]
+        context = detail.get("ctx", {})
+        if kind == "extra_forbidden":
+            known = ", ".join(_known_fields(model, inner[:-1]))
+            problems.append(document.problem(location, "is unknown here", f"Known: {known}"))
+            continue
+        if kind in _WORDS:
+            message, remedy = _WORDS[kind]
+        elif kind in ("enum", "literal_error"):
+            message, remedy = "is not allowed here", f"Write {context.get('expected', '')}"
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            message = message[:1].lower() + message[1:]
+            remedy = str(context.get("remedy", ""))
+        problems.append(document.problem(location, message, remedy))
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFile:
+    """The clients of a file, in its order."""
+
+    document: Document
+    clients: tuple[Client, ...]
+
+    def location(self, client_id: ClientId) -> Location:
+        """Where a client stands."""
+        at = next(at for at, client in enumerate(self.clients) if client.id == client_id)
+        return ("clients", at)
+
+    def number_location(self, client_id: ClientId, number: str) -> Location:
+        """Where one of a client's numbers stands."""
+        base = self.location(client_id)
+        numbers = self.clients[int(base[1])].numbers
+        for kind, values in (("did", numbers.did), ("forwarding", numbers.forwarding)):
+            if number in values:
+                return (*base, "numbers", kind, values.index(number))
+        return (*base, "numbers")
+
+
+def _duplicates(file: ClientFile) -> list[Problem]:
+    problems: list[Problem] = []
+    first_line: dict[ClientId, int] = {}
+    for at, client in enumerate(file.clients):
+        line = file.document.line(("clients", at, "id"))
+        if client.id in first_line:
+            message = f"is also the id of the client in line {first_line[client.id]}"
+            location = ("clients", at, "id")
+            problems.append(file.document.problem(location, message, "Ids are unique: change one"))
+        first_line.setdefault(client.id, line)
+    for number, ids in shared_numbers(file.clients):
+        for client_id in ids[1:]:
+            message = f"{number} already belongs to client {ids[0]!r}"
+            remedy = (
+                "A number leads to one client. A number of the service that several clients "
+                "share stands nowhere: give each its own under forwarding"
+            )
+            location_of = file.number_location(client_id, number)
+            problems.append(file.document.problem(location_of, message, remedy))
+    return problems
+
+
+def read_clients(text: str | bytes, name: str, country: str = "DE") -> ClientFile:
+    """The clients in a file's text; ``country`` is for numbers in national form.
+
+    Raises ``FileError`` with everything that is wrong.
+    """
+    document = parse(text, name)
+    data = document.data
+    if not isinstance(data, dict) or not isinstance(data.get("clients"), list):
+        line = document.line(("clients",))
+        problem = Problem(
+            line, "clients", "the file needs a list of clients", None, "Begin it with 'clients:'"
+        )
+        raise FileError(name, [problem])
+    problems = [
+        document.problem((key,), "is unknown here", "Known: clients")
+        for key in data
+        if key != "clients"
+    ]
+    clients: list[Client] = []
+    for at, item in enumerate(data["clients"]):
+        try:
+            clients.append(Client.model_validate(item, context={"country": country}))
+        except ValidationError as error:
+            problems += problems_of(error, document, ("clients", at), Client)
+    file = ClientFile(document, tuple(clients))
+    if len(clients) == len(data["clients"]):
+        problems += _duplicates(file)
+    if problems:
+        raise FileError(name, problems)
+    return file
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style, long texts as blocks, no aliases."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _write_text)
+
+
+def write_clients(clients: Iterable[Client]) -> str:
+    """A file that :func:`read_clients` reads back to the same clients."""
+    data = {"clients": [client.to_yaml_data() for client in clients]}
+    text: str = yaml.dump(data, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100)
+    return text
