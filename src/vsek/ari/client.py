@@ -133,6 +133,7 @@ class Client(Resources):
             on_up=self._events_up if events else self._command_changed,
             on_down=self._events_down if events else self._command_down,
             on_replaced=self._fence,
+            on_trouble=self._changed.set,
             gate=self._wait_commands_up if events else None,
         )
 

@@ -80,6 +80,7 @@ class AriSocket:
 
     ``gate`` is awaited before each attempt to connect. ``on_up`` and ``on_down(reason)`` tell of
     the connection, ``on_event`` gets every event in order, ``on_replaced`` is called once.
+    ``on_trouble`` is called when an attempt failed; ``last_error`` says why.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class AriSocket:
         on_up: Callable[[], None],
         on_down: Callable[[str], None],
         on_replaced: Callable[[], None],
+        on_trouble: Callable[[], None],
         gate: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.protocol = protocol
@@ -102,6 +104,7 @@ class AriSocket:
         self._on_up = on_up
         self._on_down = on_down
         self._on_replaced = on_replaced
+        self._on_trouble = on_trouble
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._ws: aiohttp.ClientWebSocketResponse | None = None
@@ -172,11 +175,14 @@ class AriSocket:
 
     def _on_timer(self, planned: float) -> None:
         self._timer = None
-        now = self._loop.time()
-        if now - planned > LATE_TIMER_S:
-            self._timer = self._loop.call_later(LATE_TIMER_S / 2, self._on_timer, now)
-            return
-        for expired in self.protocol.expire(now):
+        if self._loop.time() - planned > LATE_TIMER_S:
+            self._timer = self._loop.call_later(LATE_TIMER_S / 2, self._expire)
+        else:
+            self._expire()
+
+    def _expire(self) -> None:
+        self._timer = None
+        for expired in self.protocol.expire(self._loop.time()):
             error = AriTimeout(
                 f"{expired.method} {expired.uri}: no reply within {expired.deadline_s:.3g} s",
             )
@@ -211,12 +217,10 @@ class AriSocket:
             try:
                 ws = await self._connect()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                self.last_error = self._explain(error)
-                log.warning("%s", self.last_error)
+                self._trouble(self._explain(error))
             else:
-                reason = await self._serve(ws)
+                await self._serve(ws)
                 lasted_s = self._loop.time() - started
-                self.last_error = AriDisconnected(reason)
             attempt = options.backoff.next_attempt(attempt, lasted_s)
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
@@ -230,6 +234,13 @@ class AriSocket:
                 max_msg_size=MAX_MESSAGE_BYTES,
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             )
+
+    def _trouble(self, error: AriError) -> None:
+        # Attempts go on every few seconds; one line for each new reason is enough.
+        level = logging.DEBUG if str(error) == str(self.last_error) else logging.WARNING
+        log.log(level, "%s", error)
+        self.last_error = error
+        self._on_trouble()
 
     def _explain(self, error: Exception) -> AriError:
         place = f"Asterisk at {self._options.url}"
@@ -246,13 +257,13 @@ class AriSocket:
         text = str(error) or "no answer within the time allowed"
         return AriDisconnected(f"{place} cannot be reached: {text}")
 
-    async def _serve(self, ws: aiohttp.ClientWebSocketResponse) -> str:
-        """Reads until the connection ends; returns why it ended."""
+    async def _serve(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+        """Reads until the connection ends."""
         self._ws = ws
         self.protocol.connected()
         self.last_error = None
         self._on_up()
-        reason = "closed by its owner"
+        reason: str | None = None
         try:
             reason = await self._read(ws)
         finally:
@@ -261,7 +272,6 @@ class AriSocket:
             self._on_replaced()
             raise AriReplaced("another program owns our application now")
         self._on_down(reason)
-        return reason
 
     async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> str:
         feed, now = self.protocol.feed, self._loop.time
@@ -286,19 +296,22 @@ class AriSocket:
         else:
             self._on_event(item)
 
-    async def _ended(self, ws: aiohttp.ClientWebSocketResponse, reason: str) -> None:
+    async def _ended(self, ws: aiohttp.ClientWebSocketResponse, reason: str | None) -> None:
         self._ws = None
-        if self._drain is not None:
-            self._drain.cancel()
         if self.protocol.state is State.FENCED:
             self.fence()
+        elif reason is None:
+            self._fail_all(
+                self.protocol.disconnected(), lambda: AriClosed("the client was closed", sent=True)
+            )
         else:
-            closing = reason == "closed by its owner"
-            kind = AriClosed if closing else AriDisconnected
-            self._fail_all(self.protocol.disconnected(), lambda: kind(reason, sent=True))
+            self._fail_all(self.protocol.disconnected(), lambda: AriDisconnected(reason, sent=True))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._drain is not None:
+            self._drain.cancel()
+            await asyncio.wait([self._drain])
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
             await ws.close()
 

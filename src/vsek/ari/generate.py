@@ -178,7 +178,23 @@ def _annotation(kind: str, prefix: str) -> tuple[str, str | None]:
     return f"{prefix}{kind}", None
 
 
-def _fields(properties: dict[str, Any], prefix: str) -> list[str]:
+def _can_be_empty(kind: str, models: dict[str, dict[str, Any]]) -> bool:
+    """Whether this is a model of which nothing must be there."""
+    return (
+        kind in models
+        and kind not in OBJECTS
+        and all(
+            not spec.get("required")
+            or _annotation(spec["type"], "")[1] is not None
+            or _can_be_empty(spec["type"], models)
+            for spec in models[kind].values()
+        )
+    )
+
+
+def _fields(
+    properties: dict[str, Any], prefix: str, models: dict[str, dict[str, Any]]
+) -> list[str]:
     """Lines of a Struct's body.
 
     Only ids and the things that an event is about must be there: Asterisk leaves out or adds
@@ -191,6 +207,9 @@ def _fields(properties: dict[str, Any], prefix: str) -> list[str]:
             annotation, default = f"{annotation} | None", "None"
         elif name == "id":
             default = None
+        elif _can_be_empty(spec["type"], models):
+            # A lambda, since the class may stand further down.
+            default = f"msgspec.field(default_factory=lambda: {annotation}())"
         python = python_name(name)
         if python != name:
             value = f"msgspec.field(name={name!r}, default={default})"
@@ -209,7 +228,7 @@ def models_module(description: Description) -> str:
     for name, properties in description.models.items():
         out.append(f"class {name}(msgspec.Struct, frozen=True, kw_only=True):")
         out.append(f'    """``{name}`` of the description."""\n')
-        out += _fields(properties, "")
+        out += _fields(properties, "", description.models)
         out.append("")
     return "\n".join(out)
 
@@ -240,7 +259,7 @@ def events_module(description: Description) -> str:
     for name, properties in description.events.items():
         out.append(f"class {name}(Event, frozen=True, kw_only=True, tag={name!r}):")
         out.append(f'    """``{name}`` of the description."""\n')
-        out += _fields(properties, "models.")
+        out += _fields(properties, "models.", description.models)
         out.append("")
     out.append("EVENTS: Final[dict[str, type[Event]]] = {")
     out += [f"    {name!r}: {name}," for name in description.events]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
+
 from vsek.ari._generated import models
 from vsek.ari.base import Event
 
@@ -211,7 +213,7 @@ class ChannelTransfer(Event, frozen=True, kw_only=True, tag="ChannelTransfer"):
     """``ChannelTransfer`` of the description."""
 
     state: str | None = None
-    refer_to: models.ReferTo
+    refer_to: models.ReferTo = msgspec.field(default_factory=lambda: models.ReferTo())
     referred_by: models.ReferredBy
 
 
@@ -243,7 +245,7 @@ class ContactStatusChange(Event, frozen=True, kw_only=True, tag="ContactStatusCh
     """``ContactStatusChange`` of the description."""
 
     endpoint: models.Endpoint
-    contact_info: models.ContactInfo
+    contact_info: models.ContactInfo = msgspec.field(default_factory=lambda: models.ContactInfo())
 
 
 class DeviceStateChanged(Event, frozen=True, kw_only=True, tag="DeviceStateChanged"):
@@ -279,7 +281,7 @@ class PeerStatusChange(Event, frozen=True, kw_only=True, tag="PeerStatusChange")
     """``PeerStatusChange`` of the description."""
 
     endpoint: models.Endpoint
-    peer: models.Peer
+    peer: models.Peer = msgspec.field(default_factory=lambda: models.Peer())
 
 
 class PlaybackContinuing(Event, frozen=True, kw_only=True, tag="PlaybackContinuing"):
@@ -347,7 +349,7 @@ class StasisStart(Event, frozen=True, kw_only=True, tag="StasisStart"):
 class TextMessageReceived(Event, frozen=True, kw_only=True, tag="TextMessageReceived"):
     """``TextMessageReceived`` of the description."""
 
-    message: models.TextMessage
+    message: models.TextMessage = msgspec.field(default_factory=lambda: models.TextMessage())
     endpoint: models.Endpoint | None = None
 
 

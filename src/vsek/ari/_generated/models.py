@@ -87,10 +87,10 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     protocol_id: str = ""
     name: str = ""
     state: str = ""
-    caller: CallerID
-    connected: CallerID
+    caller: CallerID = msgspec.field(default_factory=lambda: CallerID())
+    connected: CallerID = msgspec.field(default_factory=lambda: CallerID())
     accountcode: str = ""
-    dialplan: DialplanCEP
+    dialplan: DialplanCEP = msgspec.field(default_factory=lambda: DialplanCEP())
     creationtime: str = ""
     language: str = ""
     channelvars: dict[str, Any] | None = None
@@ -106,7 +106,7 @@ class ConfigInfo(msgspec.Struct, frozen=True, kw_only=True):
     max_channels: int | None = None
     max_open_files: int | None = None
     max_load: float | None = None
-    setid: SetId
+    setid: SetId = msgspec.field(default_factory=lambda: SetId())
 
 
 class ConfigTuple(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,7 +277,9 @@ class RTPstat(msgspec.Struct, frozen=True, kw_only=True):
 class ReferTo(msgspec.Struct, frozen=True, kw_only=True):
     """``ReferTo`` of the description."""
 
-    requested_destination: RequiredDestination
+    requested_destination: RequiredDestination = msgspec.field(
+        default_factory=lambda: RequiredDestination()
+    )
     destination_channel: Channel | None = None
     connected_channel: Channel | None = None
     bridge: Bridge | None = None
