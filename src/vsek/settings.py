@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     )
 
     dir: Path = Path("run")
+    default_language: Literal["de", "en"] = "de"
+    """Language of announcements where the client is not known."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
     ari: AriSettings = AriSettings()

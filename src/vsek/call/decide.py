@@ -39,9 +39,9 @@ def decide(state: State, event: ev.Event, now: float) -> list[do.Effect]:
             _sound_done(desk, event)
         case ev.CommandFailed():
             _command_failed(desk, event)
-        case ev.TimerDue():
+        case acd_events.TimerDue():
             _timer_due(desk, event)
-        case ev.AgentReachable() | ev.AgentReadied() | ev.AgentPaused():
+        case acd_events.AgentReachable() | acd_events.AgentReadied() | acd_events.AgentPaused():
             if event.agent_id in state.acd.agents:
                 distribute(desk, event)
         case ev.DirectoryChanged():
@@ -231,7 +231,7 @@ def _leg_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
         script.forget_if_empty(desk, call)
 
 
-def _timer_due(desk: Desk, event: ev.TimerDue) -> None:
+def _timer_due(desk: Desk, event: acd_events.TimerDue) -> None:
     armed = desk.state.timers.get(event.name)
     if armed is None or armed[0] != event.generation:
         return

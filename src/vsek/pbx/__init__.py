@@ -1,0 +1,1 @@
+"""The PBX beside ARI's calls: SIP accounts, sounds, manager interface, doctor."""

@@ -1,0 +1,178 @@
+"""Agents' SIP accounts in Asterisk: added, changed and removed without a reload.
+
+PostgreSQL is the master. An account is three objects of ``res_pjsip`` (auth, aor, endpoint), pushed
+in this order and removed in reverse, so that no endpoint ever lacks what it refers to. Accounts
+made here carry ``MARK`` as their account code; nothing else is ever removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import structlog
+
+from vsek.ari.protocol import Reply
+from vsek.domain.agent import REALM, Agent
+from vsek.errors import ServiceError
+
+log = structlog.get_logger(__name__)
+
+MARK = "vsek-agent"
+_ROOT = "asterisk/config/dynamic/res_pjsip"
+
+
+class AriHttp(Protocol):
+    """What this needs of :class:`vsek.ari.Client`."""
+
+    async def http(
+        self, method: str, uri: str, query: dict[str, str] | None = None, body: Any = None
+    ) -> Reply:
+        """One request over HTTP."""
+
+
+def account_objects(agent: Agent, transport: str) -> list[tuple[str, dict[str, str]]]:
+    """The three objects of an agent's account, in the order of making."""
+    return [
+        (
+            "auth",
+            {
+                "auth_type": "md5",
+                "username": agent.id,
+                "realm": REALM,
+                "md5_cred": agent.ha1,
+            },
+        ),
+        (
+            "aor",
+            {
+                "max_contacts": "1",
+                "remove_existing": "yes",
+                "qualify_frequency": "30",
+                "qualify_timeout": "3.0",
+                "default_expiration": "120",
+                "minimum_expiration": "30",
+                "maximum_expiration": "600",
+            },
+        ),
+        (
+            "endpoint",
+            {
+                "transport": transport,
+                "context": "from-agents",
+                "auth": agent.id,
+                "aors": agent.id,
+                "disallow": "all",
+                "allow": "alaw,ulaw,g722",
+                "direct_media": "no",
+                "rtp_symmetric": "yes",
+                "force_rport": "yes",
+                "rewrite_contact": "yes",
+                "rtp_timeout": "60",
+                "rtp_timeout_hold": "600",
+                "send_pai": "no",
+                "trust_id_inbound": "no",
+                "callerid": f"{agent.id} <{agent.id}>",
+                "accountcode": MARK,
+                "language": agent.language,
+            },
+        ),
+    ]
+
+
+class Accounts:
+    """Keeps Asterisk's agent accounts equal to the directory's."""
+
+    def __init__(self, client: AriHttp, transport: str) -> None:
+        self._client = client
+        self._transport = transport
+        self._pushed: dict[str, Agent] = {}
+
+    async def sync(self, agents: Mapping[str, Agent]) -> set[str]:
+        """Push what changed, remove what is no longer there; returns the ids that were touched.
+
+        Raises ``ServiceError`` when Asterisk refuses.
+        """
+        touched: set[str] = set()
+        for agent in agents.values():
+            if self._pushed.get(agent.id) != agent:
+                if not await self._is_there(agent):
+                    await self._push(agent)
+                    touched.add(agent.id)
+                self._pushed[agent.id] = agent
+        for name in await self._strangers(agents):
+            await self._remove(name)
+            touched.add(name)
+        return touched
+
+    def forget(self) -> None:
+        """Asterisk may have been replaced: compare everything anew."""
+        self._pushed.clear()
+
+    async def _is_there(self, agent: Agent) -> bool:
+        """Whether Asterisk has exactly this account. Pushing it again would do no harm but makes
+        Asterisk forget whether the phone is reachable."""
+        replies = await asyncio.gather(
+            *(self._get(kind, agent.id) for kind in ("auth", "aor", "endpoint"))
+        )
+        for (_, wanted), found in zip(
+            account_objects(agent, self._transport), replies, strict=True
+        ):
+            if found is None or not all(_same(k, v, found.get(k)) for k, v in wanted.items()):
+                return False
+        return True
+
+    async def _get(self, kind: str, name: str) -> dict[str, str] | None:
+        reply = await self._client.http("GET", f"{_ROOT}/{kind}/{quote(name, safe='')}")
+        if reply.status != 200 or not isinstance(reply.body, list):
+            return None
+        return {field["attribute"]: field["value"] for field in reply.body}
+
+    async def _push(self, agent: Agent) -> None:
+        for kind, values in account_objects(agent, self._transport):
+            fields = [{"attribute": k, "value": v} for k, v in values.items()]
+            reply = await self._client.http(
+                "PUT", f"{_ROOT}/{kind}/{quote(agent.id, safe='')}", body={"fields": fields}
+            )
+            if reply.status >= 400:
+                raise ServiceError(
+                    f"Asterisk refuses the account of agent {agent.id!r}: "
+                    f"PUT {kind} answered {reply.status} {reply.body}",
+                    remedy="Map auth, aor and endpoint to astdb in sorcery.conf "
+                    "(asterisk-conf/sorcery.conf shows it); `vsek doctor` checks it",
+                )
+        log.info("account_pushed", agent_id=agent.id)
+
+    async def _strangers(self, agents: Mapping[str, Agent]) -> list[str]:
+        """Accounts of ours whose agents are gone."""
+        gone = set(self._pushed) - set(agents)
+        reply = await self._client.http("GET", "endpoints/PJSIP")
+        names = {e["resource"] for e in reply.body} if reply.status == 200 else set()
+        for name in sorted(names - set(agents) - gone):
+            found = await self._get("endpoint", name)
+            if found is not None and found.get("accountcode") == MARK:
+                gone.add(name)
+        return sorted(gone)
+
+    async def _remove(self, name: str) -> None:
+        for kind in ("endpoint", "aor", "auth"):
+            reply = await self._client.http("DELETE", f"{_ROOT}/{kind}/{quote(name, safe='')}")
+            if reply.status >= 400 and reply.status != 404:
+                log.warning("account_not_removed", agent_id=name, kind=kind, status=reply.status)
+        self._pushed.pop(name, None)
+        log.info("account_removed", agent_id=name)
+
+
+def _same(key: str, wanted: str, found: str | None) -> bool:
+    if found is None:
+        return False
+    if key in ("allow", "disallow"):
+        # Asterisk shows both as one list of codecs, in its own spelling.
+        return True
+    if key == "qualify_timeout":
+        return float(found or 0) == float(wanted)
+    if key == "callerid":
+        return found.replace('"', "") == wanted
+    return {"true": "yes", "false": "no"}.get(found, found) == wanted

@@ -1,0 +1,155 @@
+"""Commands become ARI requests, their failures become events.
+
+Each command goes out at once on the socket of its lane. While there is no connection commands are
+dropped, and requests that a lost connection leaves open are not reported: in both cases recovery
+compares state and world after the reconnect, exactly as after a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import structlog
+
+from vsek.ari.errors import AriError, AriTimeout
+from vsek.ari.protocol import Reply
+from vsek.call import effects as do
+from vsek.call.events import CommandFailed
+
+log = structlog.get_logger(__name__)
+
+# Failures that a call acts on; any other is followed by the report of a channel's end.
+_TELLING = (do.CreateLeg, do.Dial, do.Join, do.Play)
+_GONE = 404
+_CONFLICT = 409
+
+
+class AriSubmit(Protocol):
+    """What this needs of :class:`vsek.ari.Client`."""
+
+    def submit(  # noqa: PLR0917 - the signature of the client
+        self,
+        method: str,
+        uri: str,
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        lane: str = "",
+        deadline_s: float | None = None,
+    ) -> asyncio.Future[Reply]:
+        """Send without waiting."""
+
+
+Request = tuple[str, str, dict[str, str], dict[str, Any] | None]
+
+
+class AriCommander:
+    """Sends commands over ``client``; failures that matter go to ``post``."""
+
+    def __init__(self, client: AriSubmit, app: str, post: Callable[[CommandFailed], None]) -> None:
+        self._client = client
+        self._app = app
+        self._post = post
+        self.connected = False
+
+    def send(self, command: do.Command) -> None:
+        """Send it now, or drop it while there is no connection."""
+        if not self.connected:
+            return
+        method, uri, query, body = self.request(command)
+        future = self._client.submit(method, uri, query, body, lane=command.lane)
+        future.add_done_callback(lambda done: self._done(command, done))
+
+    def request(self, command: do.Command) -> Request:  # noqa: PLR0911 - one line a command
+        """Method, URI, query and body of a command."""
+        channel = f"channels/{quote(command.channel_id, safe='')}"
+        match command:
+            case do.Answer():
+                return "POST", f"{channel}/answer", {}, None
+            case do.Ring():
+                return "POST", f"{channel}/ring", {}, None
+            case do.Play():
+                return "POST", f"{channel}/play/{command.sound_id}", {"media": command.media}, None
+            case do.StopSound():
+                return "DELETE", f"playbacks/{command.sound_id}", {}, None
+            case do.StartMusic():
+                return "POST", f"{channel}/moh", {"mohClass": command.music}, None
+            case do.StopMusic():
+                return "DELETE", f"{channel}/moh", {}, None
+            case do.CreateLeg():
+                return "POST", "channels/create", self._leg(command), _leg_variables(command)
+            case do.Dial():
+                return "POST", f"{channel}/dial", {"timeout": f"{command.timeout_s:.0f}"}, None
+            case do.CreateBridge():
+                query = {"type": "mixing", "name": command.bridge_id}
+                return "POST", f"bridges/{command.bridge_id}", query, None
+            case do.Join():
+                query = {"channel": f"{command.channel_id},{command.leg_id}"}
+                return "POST", f"bridges/{command.bridge_id}/addChannel", query, None
+            case do.DestroyBridge():
+                return "DELETE", f"bridges/{command.bridge_id}", {}, None
+            case do.HangupLeg() | do.Hangup():
+                return "DELETE", channel, {"reason": command.reason}, None
+            case do.HangupStray():
+                return "DELETE", channel, {}, None
+            case _:
+                raise TypeError(f"no request for {type(command).__name__}")
+
+    def _leg(self, command: do.CreateLeg) -> dict[str, str]:
+        return {
+            "endpoint": f"PJSIP/{command.agent_id}",
+            "app": self._app,
+            "appArgs": "leg",
+            "channelId": command.channel_id,
+            # The leg takes the caller's codecs, so that nothing has to be transcoded.
+            "originator": command.caller_channel_id,
+        }
+
+    def _done(self, command: do.Command, done: asyncio.Future[Reply]) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            reply = done.result()
+            if reply.status >= 400:
+                self._failed(command, reply.status, _message(reply))
+        elif isinstance(error, AriTimeout):
+            self._failed(command, 0, str(error))
+        elif not isinstance(error, AriError):
+            log.error("command_error", call_id=command.call_id, error=repr(error))
+
+    def _failed(self, command: do.Command, status: int, message: str) -> None:
+        name = type(command).__name__
+        level = log.debug if status == _GONE else log.warning
+        level(
+            "command_failed",
+            call_id=command.call_id,
+            command=name,
+            channel=command.channel_id,
+            status=status,
+            message=message,
+        )
+        if isinstance(command, do.Dial) and status == _CONFLICT:
+            return  # dialled twice, after a reconnect
+        if isinstance(command, _TELLING):
+            self._post(CommandFailed(name, command.call_id, command.channel_id, status, message))
+
+
+def _leg_variables(command: do.CreateLeg) -> dict[str, Any]:
+    """What the agent's phone shows: the client's name and the caller's number."""
+    return {
+        "variables": {
+            "CONNECTEDLINE(name,i)": command.shown_name,
+            "CONNECTEDLINE(num,i)": command.shown_number,
+            "CONNECTEDLINE(pres)": "allowed",
+        }
+    }
+
+
+def _message(reply: Reply) -> str:
+    body = reply.body
+    if isinstance(body, dict):
+        return str(body.get("message") or body.get("error") or body)
+    return str(body)

@@ -1,0 +1,81 @@
+"""From the database's clients and agents to what calls need: numbers, hours, media, rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from vsek.acd.hours import OpenSpan
+from vsek.acd.state import Rules
+from vsek.call.model import AgentEntry, ClientScript
+from vsek.call.model import Directory as CallDirectory
+from vsek.domain.client import Client
+from vsek.domain.directory import ClientEntry, Directory
+from vsek.domain.ids import ClientId
+from vsek.settings import Settings
+
+DEFAULT_MUSIC = "default"
+
+
+def music_class(client_id: str) -> str:
+    """Name of a client's own music-on-hold class."""
+    return f"client-{client_id}"
+
+
+def for_calls(
+    directory: Directory,
+    settings: Settings,
+    media: Callable[[str], str],
+    announcements: Mapping[str, str],
+) -> CallDirectory:
+    """The directory as the call scripts use it.
+
+    ``media`` gives the media URI of a sound's hash, ``announcements`` the house's own.
+    """
+    calls = settings.calls
+    dids: dict[str, ClientId] = {}
+    forwarders: dict[str, ClientId] = {}
+    for client_id, entry in directory.clients.items():
+        for kind, number in entry.client.numbers:
+            (dids if kind == "did" else forwarders)[number] = client_id
+    return CallDirectory(
+        clients={
+            client_id: _script(entry, media) for client_id, entry in directory.clients.items()
+        },
+        dids=dids,
+        forwarders=forwarders,
+        agents={
+            agent.id: AgentEntry(agent.id, agent.name, agent.language)
+            for agent in directory.agents.values()
+        },
+        announcements=dict(announcements),
+        default_language=settings.default_language,
+        rules=Rules(
+            ring_timeout_s=calls.ring_timeout_s,
+            rona_park_s=calls.rona_park_s,
+            refusal_park_s=calls.refusal_park_s,
+        ),
+        wrap_up_s=calls.wrap_up_s,
+        note_grace_s=calls.note_grace_s,
+    )
+
+
+def _script(entry: ClientEntry, media: Callable[[str], str]) -> ClientScript:
+    client = entry.client
+    return ClientScript(
+        client.id,
+        client.name,
+        client.language,
+        client.timezone,
+        client.policy.value,
+        media(entry.greeting_sound) if entry.greeting_sound else "",
+        music_class(client.id) if entry.music_sound else DEFAULT_MUSIC,
+        _spans(client),
+        client.wrap_up_s,
+    )
+
+
+def _spans(client: Client) -> tuple[OpenSpan, ...]:
+    return tuple(
+        OpenSpan(frozenset({period.day}), period.start_min, period.end_min)
+        for period in client.hours.periods
+    )

@@ -1,0 +1,244 @@
+"""The journal: every input of the switchboard in order, on disk before its effects run.
+
+Theory of operation. The folder holds *segments* (``journal-<first number>.log``) and *snapshots*
+(``snapshot-<number>.bin``: the whole state after the entry of that number). A record is its length
+and CRC-32 (two little-endian 32-bit numbers) and a MessagePack body. Records go to the operating
+system with one ``write`` each and without ``fsync``: they survive the death of the process, which
+is what happens; the death of the host is covered by what was shipped to PostgreSQL. A torn record
+at the end of the last segment is what a death in mid-write leaves; it is cut off, its effects
+never ran.
+
+``shipped`` is the number up to which PostgreSQL has everything. A start begins with the newest
+snapshot that is not newer than that, so that no record for the database is lost between a
+snapshot and the database.
+
+When the disk refuses (full, broken), the journal turns *broken*, calls go on, and as soon as
+writing works again a fresh snapshot takes the place of the missing entries.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from struct import Struct as Packed
+
+import msgspec
+import structlog
+
+from vsek.call.events import Event
+from vsek.call.model import State
+from vsek.errors import ServiceError
+
+log = structlog.get_logger(__name__)
+
+_HEAD = Packed("<II")
+_LONGEST = 64 * 1024 * 1024
+SEGMENT_ENTRIES = 50_000
+KEEP_SNAPSHOTS = 2
+RETRY_BROKEN_S = 1.0
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One input: its number, the time of its decision (Unix seconds), the event."""
+
+    number: int
+    at: float
+    event: Event
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    number: int
+    state: State
+
+
+def _frame(body: bytes) -> bytes:
+    return _HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
+def _bodies(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The whole records in ``data``, each with the offset behind it; ends at a torn one."""
+    offset = 0
+    while offset + _HEAD.size <= len(data):
+        length, crc = _HEAD.unpack_from(data, offset)
+        start = offset + _HEAD.size
+        body = data[start : start + length]
+        if length > _LONGEST or len(body) < length or zlib.crc32(body) != crc:
+            return
+        offset = start + length
+        yield offset, body
+
+
+class Journal:
+    """Appends entries; gives back what was there at the start.
+
+    ``first_number`` is the number of the first entry where the folder holds none (one more than
+    what the database has seen, so that numbers never repeat).
+    """
+
+    def __init__(self, folder: Path, *, first_number: int = 1) -> None:
+        self.folder = folder
+        self.broken = False
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Entry)
+        self._snapshot_decoder = msgspec.msgpack.Decoder(_Snapshot)
+        self._fd = -1
+        self._size = 0
+        self._in_segment = 0
+        self._retry_at = 0.0
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ServiceError(
+                f"The journal folder {folder} cannot be made: {error.strerror}",
+                remedy="Give the process write access, or choose another --dir",
+            ) from error
+        self.last_number = max(first_number - 1, self._last_on_disk())
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def restore(self, shipped: int) -> tuple[State | None, int, list[Entry]]:
+        """The state to begin with, the number it stands for, and the entries after it."""
+        state: State | None = None
+        number = 0
+        for path in sorted(self.folder.glob("snapshot-*.bin"), reverse=True):
+            snapshot = self._read_snapshot(path)
+            if snapshot is not None and snapshot.number <= shipped:
+                state, number = snapshot.state, snapshot.number
+                break
+        return state, number, [e for e in self._entries() if e.number > number]
+
+    def _read_snapshot(self, path: Path) -> _Snapshot | None:
+        for _, body in _bodies(path.read_bytes()):
+            try:
+                return self._snapshot_decoder.decode(body)
+            except msgspec.DecodeError as error:
+                log.warning("snapshot_unreadable", path=str(path), error=str(error))
+        return None
+
+    def _segments(self) -> list[Path]:
+        return sorted(self.folder.glob("journal-*.log"))
+
+    def _entries(self) -> Iterator[Entry]:
+        for path in self._segments():
+            data = path.read_bytes()
+            end = 0
+            for behind, body in _bodies(data):
+                end = behind
+                yield self._decoder.decode(body)
+            if end < len(data):
+                log.warning("journal_torn", path=str(path), kept=end, cut=len(data) - end)
+                with path.open("r+b") as file:
+                    file.truncate(end)
+
+    def _last_on_disk(self) -> int:
+        last = 0
+        for path in self._segments():
+            for _, body in _bodies(path.read_bytes()):
+                last = self._decoder.decode(body).number
+        for path in self.folder.glob("snapshot-*.bin"):
+            last = max(last, int(path.stem.partition("-")[2]))
+        return last
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def append(self, event: Event, at: float) -> int:
+        """Write one entry and return its number. Never fails: see ``broken``."""
+        self.last_number += 1
+        if self.broken:
+            return self.last_number
+        try:
+            self._write(_frame(self._encoder.encode(Entry(self.last_number, at, event))))
+        except OSError as error:
+            self._break(at, error)
+        return self.last_number
+
+    def _write(self, frame: bytes) -> None:
+        if self._fd < 0 or self._in_segment >= SEGMENT_ENTRIES:
+            self._new_segment()
+        written = os.write(self._fd, frame)
+        if written != len(frame):
+            raise OSError(f"only {written} of {len(frame)} bytes were written")
+        self._size += written
+        self._in_segment += 1
+
+    def _new_segment(self) -> None:
+        self.close()
+        path = self.folder / f"journal-{self.last_number:016d}.log"
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size = os.fstat(self._fd).st_size
+        self._in_segment = 0
+
+    def _break(self, at: float, error: OSError) -> None:
+        log.critical("journal_broken", error=str(error), remedy="free space on the journal's disk")
+        self.broken = True
+        self._retry_at = at + RETRY_BROKEN_S
+        if self._fd >= 0:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+        self.close()
+
+    def mend(self, state: State, at: float) -> None:
+        """While broken: try, once a second at most, to go on from a fresh snapshot.
+
+        ``state`` must be the state after the entry ``last_number``.
+        """
+        if self.broken and at >= self._retry_at:
+            self._retry_at = at + RETRY_BROKEN_S
+            try:
+                self.snapshot(state)
+            except OSError:
+                return
+            self.broken = False
+            log.warning("journal_mended", number=self.last_number)
+
+    def snapshot(self, state: State) -> None:
+        """Write the state after the last entry, and begin a new segment.
+
+        Raises ``OSError`` when the disk refuses; nothing is half done then.
+        """
+        path = self.folder / f"snapshot-{self.last_number:016d}.bin"
+        body = self._encoder.encode(_Snapshot(self.last_number, state))
+        draft = path.with_suffix(".new")
+        try:
+            with draft.open("wb") as file:
+                file.write(_frame(body))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+            raise
+        self.close()
+
+    def tidy(self, shipped: int, keep_from: float) -> None:
+        """Remove snapshots that no start needs and segments last written before ``keep_from``.
+
+        What is not covered by a snapshot that the database has caught up with stays.
+        """
+        covered = [
+            (int(path.stem.partition("-")[2]), path)
+            for path in sorted(self.folder.glob("snapshot-*.bin"))
+        ]
+        usable = [number for number, _ in covered if number <= shipped]
+        if not usable:
+            return
+        oldest_kept = usable[-KEEP_SNAPSHOTS:][0]
+        for number, path in covered:
+            if number < oldest_kept:
+                path.unlink()
+        segments = self._segments()
+        for path, following in pairwise(segments):
+            ends_before = int(following.stem.partition("-")[2])
+            if ends_before <= oldest_kept and path.stat().st_mtime < keep_from:
+                path.unlink()
+
+    def close(self) -> None:
+        """Close the current segment; the next append begins a new one."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

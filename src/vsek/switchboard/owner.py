@@ -1,0 +1,194 @@
+"""The owner of the live state: one input queue, one way through.
+
+Theory of operation. :meth:`Switchboard.post` puts an event at the end of the queue and, unless a
+decision is under way, takes events out one after the other: journal, ``decide``, effects. All of
+this is synchronous; nothing is awaited between an event and the commands that it causes, and
+nobody else writes the state. An event that a handler causes while it runs waits its turn.
+
+Before :meth:`Switchboard.open` events are only collected: a start first brings state and world
+together.
+
+A decision that fails is a fault in vsek. It is logged with its event and the next event is
+served: one broken call must not take the others with it. Replaying the journal meets the same
+fault at the same place and so ends in the same state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
+from vsek.call import effects as do
+from vsek.call.decide import decide
+from vsek.call.events import Event
+from vsek.call.model import State, new_state
+from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved, Record
+from vsek.switchboard.journal import Entry, Journal
+from vsek.switchboard.ports import Commander, RecordSink
+from vsek.switchboard.timers import Timers
+
+log = structlog.get_logger(__name__)
+
+SNAPSHOT_EVERY = 20_000
+"""Entries between two snapshots."""
+
+
+def decide_or_log(state: State, event: Event, at: float) -> list[do.Effect]:
+    """``decide``, or nothing and an entry in the log where it fails."""
+    try:
+        return decide(state, event, at)
+    except Exception:
+        log.exception("decision_failed", event_type=type(event).__name__, happened=repr(event))
+        return []
+
+
+class Switchboard:
+    """Owns the state. ``commander`` and ``records`` take effects; ``watch`` sees agents change."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        commander: Commander,
+        records: RecordSink,
+        *,
+        clock: Callable[[], float] = time.time,
+        watch: Callable[[AgentChanged], None] | None = None,
+    ) -> None:
+        self.state = new_state()
+        self.journal = journal
+        self.timers = Timers(self.post, clock)
+        self._commander = commander
+        self._records = records
+        self._clock = clock
+        self._watch = watch
+        self._queue: deque[Event] = deque()
+        self._open = False
+        self._deciding = False
+        self._since_snapshot = 0
+
+    def restore(self, shipped: int) -> int:
+        """Take up the state from the journal; returns how many entries were replayed.
+
+        Commands are not sent again (recovery compares with Asterisk instead); records that the
+        database may not have are.
+        """
+        state, _, entries = self.journal.restore(shipped)
+        if state is not None:
+            self.state = state
+            self.state.acd.rebuild()
+        for entry in entries:
+            self._replay(entry, shipped)
+        return len(entries)
+
+    def _replay(self, entry: Entry, shipped: int) -> None:
+        effects = decide_or_log(self.state, entry.event, entry.at)
+        records = _records_among(effects)
+        if records and entry.number > shipped:
+            self._records.put(records, entry.number)
+
+    def open(self) -> None:
+        """Serve what was posted so far, then arm the timers of the restored state.
+
+        In this order: what happened before now outranks a deadline that passed meanwhile.
+        """
+        restored = dict(self.state.timers)
+        self._open = True
+        self._serve()
+        for name, (generation, deadline) in restored.items():
+            if self.state.timers.get(name) == (generation, deadline):
+                self.timers.set(name, generation, deadline)
+
+    def post(self, event: Event) -> None:
+        """Something happened. Decided at once, or after the events before it."""
+        self._queue.append(event)
+        if self._open and not self._deciding:
+            self._serve()
+
+    def _serve(self) -> None:
+        self._deciding = True
+        try:
+            while self._queue:
+                self._decide(self._queue.popleft())
+        finally:
+            self._deciding = False
+
+    def _decide(self, event: Event) -> None:
+        at = self._clock()
+        number = self.journal.append(event, at)
+        effects = decide_or_log(self.state, event, at)
+        records: list[Record] = []
+        for effect in effects:
+            if isinstance(effect, do.Command):
+                self._commander.send(effect)
+            elif isinstance(effect, SetTimer):
+                self.timers.set(effect.name, effect.generation, effect.deadline)
+            elif isinstance(effect, CancelTimer):
+                self.timers.cancel(effect.name)
+            elif isinstance(effect, AgentChanged):
+                log.info("agent_changed", **msgspec.structs.asdict(effect))
+                if self._watch is not None:
+                    self._watch(effect)
+            else:
+                records.append(effect)
+                _log_record(effect)
+        # An entry without records moves the database's position too, but only with the next one.
+        if records:
+            self._records.put(records, number)
+        if self.journal.broken:
+            self.journal.mend(self.state, at)
+        self._since_snapshot += 1
+        if self._since_snapshot >= SNAPSHOT_EVERY:
+            self.snapshot()
+
+    def snapshot(self) -> None:
+        """Write a snapshot; a disk that refuses is logged, the journal goes on."""
+        self._since_snapshot = 0
+        try:
+            self.journal.snapshot(self.state)
+        except OSError as error:
+            log.error("snapshot_failed", error=str(error))
+
+    def close(self) -> None:
+        """Stop serving; what is posted from now on is kept out. Leaves a snapshot."""
+        self._open = False
+        self.timers.close()
+        if not self.journal.broken:
+            self.snapshot()
+        self.journal.close()
+
+
+def _records_among(effects: list[do.Effect]) -> list[Record]:
+    return [e for e in effects if isinstance(e, CallOpened | CallStep | CallClosed | NoteDueMoved)]
+
+
+def _log_record(record: Record) -> None:
+    match record:
+        case CallStep():
+            log.info("call_step", call_id=record.call_id, step=record.kind, **_detail(record))
+        case CallOpened():
+            log.info(
+                "call_opened",
+                call_id=record.call_id,
+                client_id=record.client_id,
+                did=record.did,
+                channel=record.channel,
+            )
+        case CallClosed():
+            log.info(
+                "call_closed",
+                call_id=record.call_id,
+                outcome=record.outcome,
+                stage=record.stage,
+                reason=record.reason,
+            )
+        case NoteDueMoved():
+            pass
+
+
+def _detail(record: CallStep) -> dict[str, str]:
+    return {f"step_{key}": value for key, value in record.detail.items()}
