@@ -64,7 +64,7 @@ class Segment:
     score: float
 
     def __str__(self) -> str:
-        return f"{self.start_s:.2f}–{self.end_s:.2f} s {self.name} ({self.score:.2f})"
+        return f"{self.start_s:.2f} to {self.end_s:.2f} s {self.name} ({self.score:.2f})"
 
 
 def segments(

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 from vsek.demo.events import EventLog
 from vsek.demo.rtp import RtpSession
@@ -81,7 +81,7 @@ class Caller(asyncio.DatagramProtocol):
         caller._start()
         return caller
 
-    async def __aenter__(self) -> Caller:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -97,7 +97,9 @@ class Caller(asyncio.DatagramProtocol):
     async def wait_status(self, status: int, *, timeout_s: float = 10.0) -> CallEvent:
         """Waits for a SIP status, or raises ``ServiceError``."""
         return await self.events.wait(
-            lambda e: e.kind == "status" and e.status == status, f"SIP {status}", timeout_s=timeout_s
+            lambda e: e.kind == "status" and e.status == status,
+            f"SIP {status}",
+            timeout_s=timeout_s,
         )
 
     async def wait_answered(self, *, timeout_s: float = 10.0) -> CallEvent:
@@ -107,7 +109,7 @@ class Caller(asyncio.DatagramProtocol):
         )
 
     async def wait_ended(self, *, timeout_s: float = 10.0) -> CallEvent:
-        """Waits until the call is over; ``detail`` says by whom: ``us``, ``them`` or ``refused``."""
+        """Waits until the call is over; ``ended_by`` is then ``us``, ``them`` or ``refused``."""
         return await self.events.wait(lambda e: e.kind == "ended", "the end", timeout_s=timeout_s)
 
     @property

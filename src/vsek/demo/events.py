@@ -74,7 +74,9 @@ class EventLog(Generic[E]):
                 if condition(event):
                     return event
             if self._closed is not None:
-                raise ServiceError(f"{self.name}: {what} did not come: {self._closed}; {self.tail()}")
+                raise ServiceError(
+                    f"{self.name}: {what} did not come: {self._closed}; {self.tail()}"
+                )
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:

@@ -81,7 +81,9 @@ class Mailbox:
         file.write_bytes(content)
         message = message_from_bytes(content, policy=policy.default)
         recipients = tuple(envelope.rcpt_tos)
-        self.mails.append(Mail(time.monotonic(), envelope.mail_from or "", recipients, message, file))
+        self.mails.append(
+            Mail(time.monotonic(), envelope.mail_from or "", recipients, message, file)
+        )
         return f"250 2.0.0 kept as {file.name}"
 
     async def wait_for(self, recipient: str, *, timeout_s: float = 10.0, after: int = 0) -> Mail:

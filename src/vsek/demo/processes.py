@@ -41,7 +41,7 @@ class Program:
         environment: Mapping[str, str] | None = None,
         output: int | None = None,
     ) -> Program:
-        """Starts ``argv`` in ``folder``; stdout (unless ``output`` is a pipe) and stderr go to ``log``.
+        """Starts ``argv`` in ``folder``; stderr goes to ``log``, and stdout unless it is a pipe.
 
         Raises ``ServiceError`` when it cannot be started.
         """

@@ -103,8 +103,8 @@ def sdp(port: int, *, version: int = 1) -> str:
 
 def audio_address(body: str) -> tuple[str, int] | None:
     """Where the other side wants its audio, or ``None`` if it offers none."""
-    host = re.search(r"^c=IN IP4 (\S+)", body, re.M)
-    port = re.search(r"^m=audio (\d+) ", body, re.M)
+    host = re.search(r"^c=IN IP4 (\S+)", body, re.MULTILINE)
+    port = re.search(r"^m=audio (\d+) ", body, re.MULTILINE)
     if host is None or port is None or port[1] == "0":
         return None
     return host[1], int(port[1])

@@ -3,10 +3,9 @@
 Theory of operation. baresip runs in a folder of its own with a configuration that we write:
 loopback only, no sound card. It speaks from a WAV file (module ``aufile``) and writes what it
 hears into another; the player is chosen when a call begins to ring, so its file has a fixed name
-and is renamed after the call when that is closed. ``ctrl_tcp`` carries JSON in netstrings both ways: commands with
-a token and their responses, and an event for whatever happens. The account is added by a command
-after the control connection stands, so that no event is missed; ending it takes the account away
-first, which unregisters it.
+and is renamed after the call when that is closed. ``ctrl_tcp`` carries JSON in netstrings both
+ways: commands with a token and their responses, and an event for whatever happens. The account is
+added by a command after the control connection stands, so that no event is missed.
 
 baresip 1.1 refuses a ringing call with 486 and knows no other code.
 """
@@ -169,7 +168,7 @@ class Softphone:
         try:
             await self._connect(control_port)
             if voice is not None:
-                await self.speak(voice)
+                self.speak(voice)
             if register:
                 await self.register()
         except BaseException:
@@ -248,7 +247,7 @@ class Softphone:
 
     # -- calls -------------------------------------------------------------------------------
 
-    async def speak(self, voice: Path) -> None:
+    def speak(self, voice: Path) -> None:
         """From now on the agent says ``voice`` (8 kHz mono WAV), from its beginning, in a call."""
         (self.folder / "voice.wav").write_bytes(voice.read_bytes())
 
