@@ -170,8 +170,14 @@ class AriSocket:
             self._drain = None
 
     def _arm_timer(self) -> None:
-        if self._timer is None and (due := self.protocol.next_deadline) is not None:
-            self._timer = self._loop.call_at(due, self._on_timer, due)
+        due = self.protocol.next_deadline
+        if due is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._on_timer, due)
 
     def _on_timer(self, planned: float) -> None:
         self._timer = None

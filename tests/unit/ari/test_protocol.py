@@ -18,6 +18,7 @@ from vsek.ari.protocol import (
     AriProtocol,
     Expired,
     Malformed,
+    Query,
     Reply,
     State,
     decode,
@@ -51,7 +52,7 @@ REPLACED = json.dumps({"type": "ApplicationReplaced", "application": "vsek"})
 
 def test_a_request_as_asterisk_wants_it() -> None:
     protocol = opened()
-    query = {"app": "vsek", "timeout": 30, "mute": True, "media": ["a", "b"], "label": None}
+    query: Query = {"app": "vsek", "timeout": 30, "mute": True, "media": ["a", "b"], "label": None}
     request_id, frame = protocol.request(
         "POST", "channels/create", query, {"variables": {"X": "é"}}, now=5.0, deadline_s=2.0
     )
