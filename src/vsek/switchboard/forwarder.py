@@ -1,0 +1,196 @@
+"""Hands notes that are due to the note service, until it has acknowledged each of them.
+
+Theory of operation. The table of due notes is the truth, a notification from the database only a
+hint: the forwarder sleeps until the next note is due or somebody wakes it, claims what is due for
+a while (a lease: what a dead forwarder had claimed comes back), and posts it. An acknowledgement
+is written down; a failure sets the time of the next attempt. Posting twice is harmless, since the
+service knows a note by its key. When the service is away, one failed round makes the forwarder
+pause as a whole instead of trying every note at it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from vsek.domain.note import NoteRequest
+from vsek.errors import InputError, ServiceError, VsekError
+
+_log = structlog.get_logger(__name__)
+
+BATCH = 8
+"""Notes that are posted at the same time."""
+LEASE_S = 60.0
+LOOK_AGAIN_S = 30.0
+"""The longest sleep: in case a hint was lost."""
+_SHORTEST_SLEEP_S = 0.01
+FIRST_RETRY_S = 1.0
+LAST_RETRY_S = 15.0
+REFUSED_RETRY_S = 300.0
+"""A note that the service refuses for good is tried again this seldom: it needs somebody's help
+(a wrong address in the client's data, say), and is logged as an error each time."""
+
+
+class DueNote(Protocol):
+    """A note that is due; see ``vsek.store.outbox``."""
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+
+    @property
+    def call_id(self) -> str:
+        """The call that it is about."""
+
+    @property
+    def attempts(self) -> int:
+        """How often it has been tried, this time included."""
+
+    @property
+    def request(self) -> NoteRequest | None:
+        """What to post; ``None`` if it could not be built, then ``error`` says why."""
+
+    @property
+    def error(self) -> str:
+        """Why there is no request."""
+
+
+NoteT = TypeVar("NoteT", bound=DueNote)
+
+
+class Outbox(Protocol[NoteT]):
+    """Where due notes come from. All methods raise ``ServiceError`` while it is away."""
+
+    async def claim(self, now: float, *, limit: int, lease_s: float) -> Sequence[NoteT]:
+        """Take notes that are due, for ``lease_s`` seconds."""
+
+    async def next_due(self) -> float | None:
+        """When the next note is due, in Unix seconds."""
+
+    async def acknowledged(self, note: NoteT, note_id: str, now: float) -> None:
+        """The service has taken the note."""
+
+    async def failed(self, note: NoteT, error: str, retry_at: float, *, rebuild: bool) -> None:
+        """The note is to be tried again at ``retry_at``, built anew if ``rebuild``."""
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever something may have become due; repeatable."""
+
+    async def close(self) -> None:
+        """Stop listening."""
+
+
+Post = Callable[[str, NoteRequest], Awaitable[str]]
+"""Posts a note under its key; returns the service's id. Raises ``InputError`` when the service
+refuses this request for good, ``ServiceError`` or ``OSError`` when it may work later."""
+
+
+def retry_delay_s(attempts: int, *, refused: bool) -> float:
+    """Seconds until the next attempt after ``attempts`` that failed."""
+    if refused:
+        return REFUSED_RETRY_S
+    return min(FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30), LAST_RETRY_S)
+
+
+class NoteForwarder(Generic[NoteT]):
+    """One per switchboard; several at once do no harm."""
+
+    def __init__(
+        self, outbox: Outbox[NoteT], post: Post, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._outbox = outbox
+        self._post = post
+        self._clock = clock
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look now whether something is due."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Forward until cancelled."""
+        rounds_failed = 0
+        delay = 0.0
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    await self._outbox.listen(self.wake)
+                    served = await self.forward_due()
+                    delay = await self._until_next()
+                except ServiceError as error:
+                    served = False
+                    _log.warning("notes_database_away", error=str(error))
+                if served:
+                    rounds_failed = 0
+                    await self._sleep(delay)
+                else:
+                    # The service or the database is away: new notes are no reason to ask sooner.
+                    rounds_failed += 1
+                    await asyncio.sleep(retry_delay_s(rounds_failed, refused=False))
+        finally:
+            await self._outbox.close()
+
+    async def forward_due(self) -> bool:
+        """Post all that is due; ``False`` as soon as the service cannot be reached."""
+        while True:
+            notes = await self._outbox.claim(self._clock(), limit=BATCH, lease_s=LEASE_S)
+            if not notes:
+                return True
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._forward(note), name=f"note {note.key}")
+                    for note in notes
+                ]
+            if not all(task.result() for task in tasks):
+                return False
+
+    async def _forward(self, note: NoteT) -> bool:
+        """Post one note and write down its fate; ``False`` when a part that it needs is away."""
+        try:
+            return await self._post_one(note)
+        except ServiceError as error:
+            # The fate could not be written: the note comes back when the lease ends, and the
+            # service recognises it.
+            _log.warning("note_fate_unwritten", key=note.key, error=str(error))
+            return False
+
+    async def _post_one(self, note: NoteT) -> bool:
+        log = _log.bind(call_id=note.call_id, key=note.key, attempts=note.attempts)
+        if note.request is None:
+            await self._postpone(note, note.error, refused=True)
+            return True
+        try:
+            note_id = await self._post(note.key, note.request)
+        except InputError as error:
+            log.error("note_refused", error=str(error))
+            await self._postpone(note, str(error), refused=True)
+            return True
+        except (VsekError, OSError) as error:
+            log.warning("note_not_forwarded", error=str(error) or type(error).__name__)
+            await self._postpone(note, str(error) or type(error).__name__, refused=False)
+            return False
+        await self._outbox.acknowledged(note, note_id, self._clock())
+        log.info("note_forwarded", note_id=note_id)
+        return True
+
+    async def _postpone(self, note: NoteT, error: str, *, refused: bool) -> None:
+        retry_at = self._clock() + retry_delay_s(note.attempts, refused=refused)
+        await self._outbox.failed(note, error, retry_at, rebuild=refused)
+
+    async def _until_next(self) -> float:
+        at = await self._outbox.next_due()
+        if at is None:
+            return LOOK_AGAIN_S
+        return min(max(_SHORTEST_SLEEP_S, at - self._clock()), LOOK_AGAIN_S)
+
+    async def _sleep(self, delay_s: float) -> None:
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
