@@ -1,0 +1,256 @@
+"""Sends what is in the outbox.
+
+Theory of operation. A few workers do the same: claim the delivery that is due longest (a row lock,
+see ``database``), render it, hand it to the mail server over the worker's own connection, write
+down what became of it, and again, until nothing is due. Then they close their connection and wait
+for the next due time or for :meth:`Outbox.wake` (a note came in, a retry was asked for, the mail
+server is back). The table is the truth; a wake-up only says that looking is worth while.
+
+When the mail server as a whole fails, all workers rest (``retry.rest_s``); then one of them probes
+with the next mail while the others go on resting. One success ends the rest.
+
+What the mail server accepted must not be sent again only because the database went away at that
+moment: such results are kept and written instead of sending when the delivery is claimed again.
+Only if this process dies as well does the client get the mail twice, with the same Message-ID.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from vsek.domain.note import NoteRequest, Urgency
+from vsek.notify.database import DATABASE_ERRORS, Claim, Claimed, Database
+from vsek.notify.mail import Envelope, compose, message_id
+from vsek.notify.render import Renderer, Undelivered
+from vsek.notify.retry import Attempt, RetryPolicy, Verdict, decide, rest_s
+from vsek.settings import NotesSettings, SmtpSettings
+
+_log = structlog.get_logger(__name__)
+
+# Another process of the service may have died with a mail in its hands: its lock is gone, but
+# nobody told us.
+_LOOK_AGAIN_S = 30.0
+_DATABASE_REST_S = 2.0
+
+
+class Session(Protocol):
+    """A connection to a mail server (``smtp.SmtpSession``)."""
+
+    async def send(self, recipient: str, message: bytes) -> Attempt:
+        """Try once."""
+        ...
+
+    async def close(self) -> None:
+        """End the connection in order."""
+        ...
+
+    def drop(self) -> None:
+        """End the connection at once, whatever it is doing."""
+        ...
+
+
+def utc_now() -> datetime:
+    """The time of day, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Outbox:
+    """The workers. ``now`` and ``jitter`` (0 to 1) are arguments for the tests' sake."""
+
+    def __init__(
+        self,
+        database: Database,
+        renderer: Renderer,
+        smtp: SmtpSettings,
+        notes: NotesSettings,
+        new_session: Callable[[], Session],
+        *,
+        policy: RetryPolicy | None = None,
+        workers: int = 4,
+        now: Callable[[], datetime] = utc_now,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._database = database
+        self._renderer = renderer
+        self._smtp = smtp
+        self._notes = notes
+        self._new_session = new_session
+        self._policy = policy or RetryPolicy()
+        self._workers = workers
+        self._now = now
+        self._jitter = jitter
+        self._news = asyncio.Event()
+        self._server_failures = 0
+        self._rest_until: datetime | None = None
+        self._probing = False
+        self._unwritten: dict[int, Attempt] = {}
+        self.server_reply = ""
+        """Why the mail server takes no mail; empty when it does."""
+
+    def wake(self) -> None:
+        """Something may be due: all workers look."""
+        # Each waiter holds the event that it saw before it looked, so none misses this one.
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. A mail that is being sent then is sent again at the next start."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._workers):
+                group.create_task(self._work(), name=f"outbox-{number}")
+
+    async def _work(self) -> None:
+        session = self._new_session()
+        try:
+            while True:
+                news = self._news
+                wait_s: float
+                try:
+                    if await self.send_next(session):
+                        continue
+                    wait_s = await self._wait_s()
+                except DATABASE_ERRORS as error:
+                    _log.warning("outbox_database_failed", error=repr(error))
+                    wait_s = _DATABASE_REST_S
+                await session.close()
+                try:
+                    async with asyncio.timeout(wait_s):
+                        await news.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            session.drop()
+
+    async def _wait_s(self) -> float:
+        now = self._now()
+        if self._rest_until is not None and now < self._rest_until:
+            return (self._rest_until - now).total_seconds()
+        due = await self._database.next_due(now)
+        if due is None:
+            return _LOOK_AGAIN_S
+        return min(_LOOK_AGAIN_S, (due - now).total_seconds())
+
+    async def send_next(self, session: Session) -> bool:
+        """Send the mail that is due longest; ``False`` if none is, or the mail server rests.
+
+        Raises one of ``DATABASE_ERRORS``.
+        """
+        now = self._now()
+        if self._rest_until is None:
+            return await self._send_next(session, now)
+        if self._probing or now < self._rest_until:
+            return False
+        self._probing = True
+        try:
+            return await self._send_next(session, now)
+        finally:
+            self._probing = False
+
+    async def _send_next(self, session: Session, now: datetime) -> bool:
+        async with self._database.claim(now) as claim:
+            if claim is None:
+                return False
+            delivery = claim.delivery
+            attempt = self._unwritten.get(delivery.delivery_id)
+            if attempt is None:
+                attempt = await self._attempt(claim, session)
+                self._note_server(attempt)
+            if attempt.verdict is Verdict.ACCEPTED:
+                self._unwritten[delivery.delivery_id] = attempt
+            copied = await self._settle(claim, attempt)
+        # Only now is it committed.
+        self._unwritten.pop(delivery.delivery_id, None)
+        if copied or attempt.verdict is not Verdict.ACCEPTED:
+            self.wake()
+        return True
+
+    async def _settle(self, claim: Claim, attempt: Attempt) -> bool:
+        delivery = claim.delivery
+        now = self._now()
+        following = decide(
+            self._policy,
+            attempt.verdict,
+            attempts=delivery.attempts + 1,
+            queued_at=delivery.queued_at,
+            now=now,
+            jitter=self._jitter(),
+        )
+        copied = await claim.settle(following, now=now, code=attempt.code, reply=attempt.reply)
+        _log.info(
+            "mail_tried",
+            note_id=delivery.note_id,
+            delivery_id=delivery.delivery_id,
+            status=following.status.value,
+            attempts=delivery.attempts + 1,
+            reply_code=attempt.code,
+            reply=attempt.reply,
+            next_at=following.next_at.isoformat(),
+        )
+        return copied
+
+    async def _attempt(self, claim: Claim, session: Session) -> Attempt:
+        delivery = claim.delivery
+        failures = await claim.failures() if delivery.is_copy else []
+        try:
+            message = self._message(delivery, failures)
+        except Exception as error:  # noqa: BLE001 - one odd note must not stop all others
+            _log.exception("mail_not_rendered", note_id=delivery.note_id)
+            return Attempt(Verdict.DEFERRED, None, f"Could not be laid out: {error!r}"[:400])
+        return await session.send(delivery.email, message)
+
+    def _message(self, delivery: Claimed, failures: list[str]) -> bytes:
+        request = NoteRequest.model_validate_json(delivery.request_json)
+        undelivered = None
+        recipients = list(request.recipients)
+        fixed_id = delivery.message_id
+        if delivery.is_copy:
+            undelivered = Undelivered(tuple(failures))
+            fixed_id = message_id(delivery.note_id, self._smtp.sender, copy=True)
+            copied_to = {"name": "", "email": delivery.email}
+            recipients = [type(recipients[0]).model_validate(copied_to)]
+            request = request.model_copy(update={"language": self._notes.operations_language})
+        envelope = Envelope(
+            sender=self._smtp.sender,
+            sender_name=self._smtp.sender_name,
+            recipients=recipients,
+            message_id=fixed_id,
+            references=() if delivery.is_copy else delivery.references,
+            date=delivery.received_at,
+            language=request.language,
+            urgent=request.urgency is Urgency.URGENT,
+        )
+        return compose(
+            envelope, self._renderer.render(request, delivery.note_id, undelivered=undelivered)
+        )
+
+    def _note_server(self, attempt: Attempt) -> None:
+        """Whether the mail server works, as far as this attempt shows."""
+        if attempt.verdict is not Verdict.SERVER:
+            was_failing = self._rest_until is not None
+            self._server_failures = 0
+            self._rest_until = None
+            self.server_reply = ""
+            if was_failing:
+                _log.info("mail_server_back")
+                self.wake()
+            return
+        if self._rest_until is not None and not self._probing:
+            # Several workers were on it when it failed: that is one failure, not several.
+            return
+        self._server_failures += 1
+        delay_s = rest_s(self._policy, self._server_failures, self._jitter())
+        self._rest_until = self._now() + timedelta(seconds=delay_s)
+        code = f"{attempt.code} " if attempt.code is not None else ""
+        self.server_reply = f"{code}{attempt.reply}"
+        _log.warning(
+            "mail_server_failed",
+            reply=self.server_reply,
+            failures=self._server_failures,
+            rest_s=round(delay_s, 1),
+        )

@@ -1,0 +1,336 @@
+"""What the client reads: subject, text part and HTML part of a note.
+
+The request becomes a :class:`NoteView` (every text final, in the note's language, times on the
+client's wall clock), and two Jinja2 templates lay it out. The HTML is made for mail programs:
+tables, inline styles, nothing loaded from elsewhere, one column that fits a telephone.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import jinja2
+
+from vsek.domain.note import NoteKind, NoteRequest, Urgency
+from vsek.domain.outcomes import Outcome, Stage
+from vsek.domain.text import clean_line
+from vsek.notify.formats import Phone, duration, moment, phone
+from vsek.notify.words import WORDS, Words
+
+_SUBJECT_PART_LIMIT = 45
+_TEXT_WIDTH = 76
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the details: ``href`` makes the value a link."""
+
+    label: str
+    value: str
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """Why operations get a copy: one line per recipient who did not get the note."""
+
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteView:
+    """A note ready to be laid out."""
+
+    language: str
+    subject: str
+    notices: tuple[str, ...]
+    failures: tuple[str, ...]
+    headline: str
+    urgent: str
+    action: str
+    for_contact: str
+    caller: str
+    call_number: Phone | None
+    """The number to call back, for the button."""
+    call_number_label: str
+    contact_rows: tuple[Row, ...]
+    text: str
+    fields: tuple[Row, ...]
+    details: tuple[Row, ...]
+    footer: tuple[str, ...]
+    words: Words
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A note as it goes into a mail."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def caller_label(request: NoteRequest, country: str) -> str:
+    """Who called, in a few words: name and company, else the number, else that it is unknown."""
+    words = WORDS[request.language]
+    caller = request.caller
+    parts = [clean_line(part, _SUBJECT_PART_LIMIT) for part in (caller.name, caller.company)]
+    label = ", ".join(part for part in parts if part)
+    if label:
+        return label
+    number = phone(caller.number_dictated or caller.number_shown, country)
+    if number is not None:
+        return clean_line(number.shown, _SUBJECT_PART_LIMIT)
+    return words.withheld if caller.withheld else words.unknown_caller
+
+
+def subject(request: NoteRequest, country: str, *, undelivered: bool = False) -> str:
+    """The subject: who and what to do, never the concern, which may be confidential."""
+    words = WORDS[request.language]
+    match request.kind:
+        case NoteKind.MESSAGE:
+            what = words.subject_call
+        case NoteKind.MISSED_CALL:
+            what = words.subject_missed
+        case NoteKind.OPERATIONS:
+            what = words.subject_operations
+    who = caller_label(request, country)
+    if request.kind is NoteKind.OPERATIONS and request.call is not None:
+        dialled = phone(request.call.did, country)
+        who = dialled.shown if dialled is not None else who
+    line = f"{what}: {who}"
+    if request.corrects:
+        line = f"{words.subject_correction}: {line}"
+    if request.urgency is Urgency.URGENT:
+        line = f"{words.subject_urgent} {line}"
+    if request.action is not None:
+        line = f"{line} \N{EN DASH} {words.subject_action[request.action]}"
+    if request.incomplete:
+        line = f"{line} {words.subject_incomplete}"
+    if undelivered:
+        line = f"{words.subject_undelivered} {line}"
+    return line
+
+
+def _waited_s(request: NoteRequest) -> float | None:
+    call = request.call
+    if call is None:
+        return None
+    until = call.answered_at or call.ended_at
+    return None if until is None else max(0.0, (until - call.received_at).total_seconds())
+
+
+def _abandoned(request: NoteRequest, words: Words) -> str:
+    """The headline of a call whose caller hung up."""
+    stage = request.call.stage if request.call is not None else None
+    if stage is Stage.GREETING:
+        return words.missed_greeting
+    if stage is Stage.ANNOUNCEMENT:
+        return words.missed_announcement
+    waited_s = _waited_s(request)
+    if waited_s is None or waited_s < 1:
+        return words.missed_waiting_short
+    return words.missed_waiting.format(duration=duration(waited_s, words))
+
+
+def _without_talk(request: NoteRequest, words: Words) -> str:
+    """The headline of a call that nobody talked with."""
+    call = request.call
+    if call is None or call.outcome is None:
+        return words.missed_other
+    if call.reason == "closed":
+        return words.missed_closed
+    if call.outcome is Outcome.ABANDONED:
+        return _abandoned(request, words)
+    return words.outcome.get(call.outcome, words.missed_other)
+
+
+def _headline(request: NoteRequest, words: Words) -> str:
+    if request.concern:
+        return request.concern
+    if request.kind is NoteKind.OPERATIONS:
+        return words.unknown_number
+    if request.kind is NoteKind.MISSED_CALL:
+        return _without_talk(request, words)
+    if request.text:
+        return words.more
+    return words.no_concern
+
+
+def _details(request: NoteRequest, zone: ZoneInfo, words: Words, country: str) -> list[Row]:
+    rows: list[Row] = []
+    call = request.call
+    if call is not None:
+        rows.append(Row(words.received, moment(call.received_at, zone, words)))
+    talked_s = call.talked_s if call is not None else None
+    if talked_s is not None and request.taken_by:
+        value = words.talked_value.format(
+            duration=duration(talked_s, words), agent=request.taken_by
+        )
+        rows.append(Row(words.talked, value))
+    elif talked_s is not None:
+        rows.append(Row(words.talked, duration(talked_s, words)))
+    elif request.taken_by:
+        rows.append(Row(words.taken_by, request.taken_by))
+    waited_s = _waited_s(request)
+    # For a call lost while it waited the headline says it.
+    said = call is None or call.stage is Stage.WAITING
+    if request.kind is NoteKind.MISSED_CALL and waited_s is not None and not said:
+        rows.append(Row(words.waited, duration(waited_s, words)))
+    if request.previous_calls:
+        rows.append(Row(words.previous_calls, str(request.previous_calls)))
+    if call is not None and request.kind is NoteKind.OPERATIONS:
+        for label, text in (
+            (words.dialled, call.did),
+            *((words.forwarded_by, by) for by in call.forwarded_by),
+        ):
+            number = phone(text, country)
+            if number is not None:
+                rows.append(Row(label, number.shown))
+        rows.append(Row(words.call, call.id))
+    return rows
+
+
+def _phones(request: NoteRequest, words: Words, country: str) -> tuple[Row, ...]:
+    """The caller's numbers, the one to call back first; one line if both are the same."""
+    caller = request.caller
+    dictated = phone(caller.number_dictated, country)
+    shown = phone(caller.number_shown, country)
+    if dictated is None and shown is None:
+        return (Row(words.phone, words.withheld),) if caller.withheld else ()
+    if dictated is None or shown is None or (dictated.href and dictated.href == shown.href):
+        only = dictated or shown
+        assert only is not None
+        return (Row(words.phone, only.shown, only.href),)
+    return (
+        Row(words.phone_dictated, dictated.shown, dictated.href),
+        Row(words.phone_shown, shown.shown, shown.href),
+    )
+
+
+def view(
+    request: NoteRequest,
+    note_id: str,
+    *,
+    country: str,
+    undelivered: Undelivered | None = None,
+) -> NoteView:
+    """Everything that the templates show, in the note's language."""
+    words = WORDS[request.language]
+    zone = ZoneInfo(request.timezone)
+    notices: list[str] = []
+    if undelivered is not None:
+        notices.append(words.undelivered)
+    if request.corrects:
+        notices.append(words.correction)
+    if request.incomplete:
+        notices.append(words.incomplete)
+    caller = request.caller
+    phones = _phones(request, words, country)
+    # To operations the number that was dialled matters; there is nobody to call back.
+    is_operations = request.kind is NoteKind.OPERATIONS
+    button = None if is_operations else next((row for row in phones if row.href), None)
+    contact_rows = [row for row in phones if row is not button]
+    if caller.email:
+        href = f"mailto:{caller.email}" if "@" in caller.email and " " not in caller.email else ""
+        contact_rows.append(Row(words.email, caller.email, href))
+    text = request.text
+    if is_operations and not text:
+        text = words.unknown_number_remedy
+    footer = [words.footer.format(note=note_id)]
+    if request.client is not None:
+        footer.insert(0, words.footer_client.format(client=request.client.name))
+    if len(request.recipients) > 1:
+        names = ", ".join(recipient.name or recipient.email for recipient in request.recipients)
+        footer.insert(1, f"{words.sent_to}: {names}")
+    return NoteView(
+        language=request.language,
+        subject=subject(request, country, undelivered=undelivered is not None),
+        notices=tuple(notices),
+        failures=undelivered.failures if undelivered is not None else (),
+        headline=_headline(request, words),
+        urgent=words.urgent if request.urgency is Urgency.URGENT else "",
+        action=words.action[request.action] if request.action is not None else "",
+        for_contact=request.for_contact,
+        caller=", ".join(part for part in (caller.name, caller.company) if part),
+        call_number=Phone(button.value, button.href) if button is not None else None,
+        call_number_label=button.label if button is not None else "",
+        contact_rows=tuple(contact_rows),
+        text=text,
+        fields=tuple(Row(name, value) for name, value in request.fields.items() if value),
+        details=tuple(_details(request, zone, words, country)),
+        footer=tuple(footer),
+        words=words,
+    )
+
+
+def _wrap(text: str, indent: str = "") -> str:
+    """``text`` in lines that every mail program shows whole; its own line breaks stay."""
+    rows: list[str] = []
+    for row in text.split("\n"):
+        rows.extend(
+            textwrap.wrap(
+                row,
+                _TEXT_WIDTH,
+                initial_indent=indent,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            or [""]
+        )
+    return "\n".join(rows)
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    """Label and value in two columns, the values aligned."""
+    width = max((len(label) for label, _ in rows), default=0) + 3
+    lines: list[str] = []
+    for label, value in rows:
+        if width > _TEXT_WIDTH // 3:
+            lines.append(f"{label}:")
+            lines.append(_wrap(value, "  "))
+            continue
+        body = _wrap(value, " " * width)
+        lines.append(f"{label}:".ljust(width) + body[width:])
+    return "\n".join(lines)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vsek.notify"),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html",), default=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["wrap_text"] = _wrap
+    environment.filters["rows"] = _table
+    return environment
+
+
+class Renderer:
+    """Lays out notes. ``country`` (ISO 3166) is for telephone numbers in national form."""
+
+    def __init__(self, country: str = "DE") -> None:
+        environment = _environment()
+        self.country = country
+        self._text = environment.get_template("note.txt")
+        self._html = environment.get_template("note.html")
+
+    def render(
+        self,
+        request: NoteRequest,
+        note_id: str,
+        *,
+        undelivered: Undelivered | None = None,
+    ) -> Rendered:
+        """The note as subject, text and HTML."""
+        note = view(request, note_id, country=self.country, undelivered=undelivered)
+        return Rendered(
+            subject=note.subject,
+            text=self._text.render(note=note, words=note.words).strip("\n") + "\n",
+            html=self._html.render(note=note, words=note.words),
+        )

@@ -1,0 +1,136 @@
+"""The note service's process: HTTP API and outbox, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import structlog
+import uvicorn
+
+from vsek.errors import InputError, ServiceError
+from vsek.notify.api import NotesApi
+from vsek.notify.database import Database
+from vsek.notify.outbox import Outbox, utc_now
+from vsek.notify.render import Renderer
+from vsek.notify.smtp import SmtpSession, own_name
+from vsek.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+_WORKERS = 4
+_GRACE_S = 5
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process belongs to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ServiceError(
+            f"The note service cannot listen on {host}:{port}: {error.strerror or error}",
+            remedy="Choose another address in notes.url, or end what uses this one",
+            error_id="listen",
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:
+    """Run until SIGTERM or SIGINT, or until ``stop`` is set (then signals are the caller's).
+
+    A database or mail server that is away is waited for. Raises ``InputError`` without a token
+    and ``ServiceError`` when the address is taken.
+    """
+    token = settings.notes.token.get_secret_value()
+    if not token:
+        raise InputError(
+            "The note service needs a token that its callers know",
+            field="notes.token",
+            remedy="Set VSEK_NOTES__TOKEN, or token under [notes] in vsek.toml; "
+            "`openssl rand -hex 24` makes one",
+        )
+    listener = _listen(settings.notes.url)
+    if stop is None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # A worker keeps its connection while the mail server thinks; the API has its own share.
+    pool = asyncpg.create_pool(
+        settings.database.dsn.get_secret_value(),
+        min_size=0,
+        max_size=_WORKERS + settings.database.pool_size,
+        command_timeout=15.0,
+        timeout=5.0,
+        server_settings={"application_name": "vsek-notes"},
+    )
+    with listener:
+        async with pool:
+            await _run(settings, pool, token, listener, stop)
+
+
+async def _run(
+    settings: Settings,
+    pool: asyncpg.Pool[asyncpg.Record],
+    token: str,
+    listener: socket.socket,
+    stop: asyncio.Event,
+) -> None:
+    country = settings.asterisk.default_country
+    renderer = Renderer(country)
+    database = Database(pool, country=country, operations_email=settings.notes.operations_email)
+    local_name = await own_name()
+    outbox = Outbox(
+        database,
+        renderer,
+        settings.smtp,
+        settings.notes,
+        lambda: SmtpSession(settings.smtp, local_name),
+        workers=_WORKERS,
+    )
+    api = NotesApi(
+        database, outbox, renderer, token=token, sender=settings.smtp.sender, now=utc_now
+    )
+    server = _Server(
+        uvicorn.Config(
+            api.build(),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+    )
+    _log.info("note_service_started", url=settings.notes.url)
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(outbox.run(), name="outbox")
+        serving = group.create_task(server.serve([listener]), name="notes-api")
+        await stop.wait()
+        # First no new notes, then no more mails: what is acknowledged is in the database.
+        server.should_exit = True
+        await serving
+        sending.cancel()
+    _log.info("note_service_stopped")

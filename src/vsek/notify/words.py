@@ -1,0 +1,238 @@
+"""What notes say, in each language.
+
+A language is one :class:`Words`; mypy finds a missing text. Sentences avoid naming the caller's
+sex, which nobody knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from vsek.domain.note import Action, Language
+from vsek.domain.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language. Texts with ``{…}`` are for ``str.format``."""
+
+    weekdays: tuple[str, ...]
+    months: tuple[str, ...]
+    moment: str
+    seconds: str
+    minutes: str
+
+    subject_call: str
+    subject_missed: str
+    subject_operations: str
+    subject_urgent: str
+    subject_correction: str
+    subject_incomplete: str
+    subject_undelivered: str
+    subject_action: dict[Action, str]
+
+    action: dict[Action, str]
+    urgent: str
+    incomplete: str
+    correction: str
+    undelivered: str
+    no_concern: str
+    withheld: str
+    unknown_caller: str
+
+    caller: str
+    phone: str
+    phone_dictated: str
+    phone_shown: str
+    email: str
+    for_contact: str
+    more: str
+    received: str
+    talked: str
+    talked_value: str
+    taken_by: str
+    waited: str
+    dialled: str
+    forwarded_by: str
+    previous_calls: str
+    call: str
+    sent_to: str
+
+    missed_closed: str
+    missed_greeting: str
+    missed_waiting: str
+    missed_waiting_short: str
+    missed_announcement: str
+    missed_other: str
+    outcome: dict[Outcome, str]
+    unknown_number: str
+    unknown_number_remedy: str
+
+    footer: str
+    footer_client: str
+
+
+_GERMAN: Final = Words(
+    weekdays=("Mo.", "Di.", "Mi.", "Do.", "Fr.", "Sa.", "So."),
+    months=(
+        "Januar",
+        "Februar",
+        "März",
+        "April",
+        "Mai",
+        "Juni",
+        "Juli",
+        "August",
+        "September",
+        "Oktober",
+        "November",
+        "Dezember",
+    ),
+    moment="{weekday} {day}. {month} {year}, {hour:02}:{minute:02} Uhr",
+    seconds="{s} s",
+    minutes="{m} min {s} s",
+    subject_call="Anruf",
+    subject_missed="Verpasster Anruf",
+    subject_operations="Unbekannte Nummer angerufen",
+    subject_urgent="[Dringend]",
+    subject_correction="Korrektur",
+    subject_incomplete="(unvollständig)",
+    subject_undelivered="[Unzustellbar]",
+    subject_action={
+        Action.CALL_BACK: "RR",
+        Action.WILL_CALL_AGAIN: "RWA",
+        Action.INFORMATION: "KN",
+        Action.DONE: "OK",
+    },
+    action={
+        Action.CALL_BACK: "Bitte zurückrufen",
+        Action.WILL_CALL_AGAIN: "Ruft wieder an",
+        Action.INFORMATION: "Zur Kenntnis",
+        Action.DONE: "Erledigt",
+    },
+    urgent="Dringend",
+    incomplete="Diese Notiz ist noch unvollständig. Wird sie ergänzt, erhalten Sie eine Korrektur.",
+    correction="Korrektur: Diese Notiz ersetzt die frühere zu diesem Anruf.",
+    undelivered="Keiner der Empfänger hat diese Notiz bekommen. Bitte leiten Sie sie weiter:",
+    no_concern="Noch kein Anliegen notiert.",
+    withheld="Nummer unterdrückt",
+    unknown_caller="unbekannt",
+    caller="Anruf von",
+    phone="Telefon",
+    phone_dictated="Rückrufnummer",
+    phone_shown="Angezeigte Nummer",
+    email="E-Mail",
+    for_contact="Für",
+    more="Gesprächsnotiz",
+    received="Anruf am",
+    talked="Gespräch",
+    talked_value="{duration} mit {agent}",
+    taken_by="Angenommen von",
+    waited="Wartezeit",
+    dialled="Gewählte Nummer",
+    forwarded_by="Weitergeleitet von",
+    previous_calls="Frühere Anrufe",
+    call="Anruf-Nr.",
+    sent_to="Notiz an",
+    missed_closed="Verpasster Anruf außerhalb der Servicezeiten; die Ansage lief.",
+    missed_greeting="Verpasster Anruf: während der Begrüßung aufgelegt.",
+    missed_waiting="Verpasster Anruf: nach {duration} Wartezeit aufgelegt.",
+    missed_waiting_short="Verpasster Anruf: aufgelegt, bevor jemand abheben konnte.",
+    missed_announcement="Verpasster Anruf: die Ansage lief, dann wurde aufgelegt.",
+    missed_other="Verpasster Anruf: es kam kein Gespräch zustande.",
+    outcome={
+        Outcome.FAILED: "Verpasster Anruf: eine technische Störung hat ihn abgebrochen.",
+        Outcome.VOICEMAIL: "Eine Sprachnachricht wurde hinterlassen.",
+        Outcome.FORWARDED: "Der Anruf wurde weitergeleitet.",
+        Outcome.BLOCKED: "Der Anruf wurde wie vereinbart abgewiesen.",
+        Outcome.PUT_THROUGH: "Der Anruf wurde durchgestellt.",
+    },
+    unknown_number="Ein Anruf kam unter einer Nummer an, die keinem Auftraggeber zugeordnet ist.",
+    unknown_number_remedy="Gehört die Nummer zu einem Auftraggeber, tragen Sie sie bei ihm ein.",
+    footer="Notiz {note}",
+    footer_client="Ihr Telefonsekretariat für {client}",
+)
+
+_ENGLISH: Final = Words(
+    weekdays=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+    months=(
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ),
+    moment="{weekday} {day} {month} {year}, {hour:02}:{minute:02}",
+    seconds="{s} s",
+    minutes="{m} min {s} s",
+    subject_call="Call",
+    subject_missed="Missed call",
+    subject_operations="Unknown number called",
+    subject_urgent="[Urgent]",
+    subject_correction="Correction",
+    subject_incomplete="(incomplete)",
+    subject_undelivered="[Undelivered]",
+    subject_action={
+        Action.CALL_BACK: "please call back",
+        Action.WILL_CALL_AGAIN: "will call again",
+        Action.INFORMATION: "for information",
+        Action.DONE: "done",
+    },
+    action={
+        Action.CALL_BACK: "Please call back",
+        Action.WILL_CALL_AGAIN: "Will call again",
+        Action.INFORMATION: "For your information",
+        Action.DONE: "Done",
+    },
+    urgent="Urgent",
+    incomplete="This note is not complete yet. If it is completed, you will get a correction.",
+    correction="Correction: this note replaces the earlier one on this call.",
+    undelivered="None of its recipients got this note. Please pass it on to:",
+    no_concern="No concern noted yet.",
+    withheld="Number withheld",
+    unknown_caller="unknown",
+    caller="Call from",
+    phone="Phone",
+    phone_dictated="Call back on",
+    phone_shown="Number shown",
+    email="E-mail",
+    for_contact="For",
+    more="Note",
+    received="Called on",
+    talked="Talked",
+    talked_value="{duration} with {agent}",
+    taken_by="Taken by",
+    waited="Waited",
+    dialled="Number dialled",
+    forwarded_by="Forwarded by",
+    previous_calls="Earlier calls",
+    call="Call no.",
+    sent_to="Note sent to",
+    missed_closed="Missed call outside service hours; the announcement was played.",
+    missed_greeting="Missed call: hung up during the greeting.",
+    missed_waiting="Missed call: hung up after waiting {duration}.",
+    missed_waiting_short="Missed call: hung up before anybody could answer.",
+    missed_announcement="Missed call: hung up after the announcement.",
+    missed_other="Missed call: nobody could talk with the caller.",
+    outcome={
+        Outcome.FAILED: "Missed call: it broke off because of a technical fault.",
+        Outcome.VOICEMAIL: "A voice message was left.",
+        Outcome.FORWARDED: "The call was forwarded.",
+        Outcome.BLOCKED: "The call was turned away, as agreed.",
+        Outcome.PUT_THROUGH: "The call was put through.",
+    },
+    unknown_number="A call arrived at a number that belongs to no client.",
+    unknown_number_remedy="If the number belongs to a client, enter it in that client's account.",
+    footer="Note {note}",
+    footer_client="Your telephone secretariat for {client}",
+)
+
+WORDS: Final[dict[Language, Words]] = {"de": _GERMAN, "en": _ENGLISH}
