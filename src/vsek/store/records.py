@@ -56,7 +56,11 @@ _OUTCOME_SQL = "SELECT outcome FROM vsek.calls WHERE id = $1"
 _DUE_SQL = """
 INSERT INTO vsek.note_due (key, call_id, due_at) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING
 """
-_MOVE_DUE_SQL = "UPDATE vsek.note_due SET due_at = $2 WHERE key = $1 AND left_at IS NULL"
+_MOVE_DUE_SQL = """
+UPDATE vsek.note_due AS due SET due_at = $2
+FROM vsek.calls AS call
+WHERE due.key = $1 AND due.left_at IS NULL AND call.id = due.call_id AND call.agent_id = $3
+"""
 _NOTIFY_SQL = "NOTIFY vsek_note_due"
 _POSITION_SQL = "SELECT epoch, seq FROM vsek.journal"
 _LOCK_POSITION_SQL = "SELECT epoch, seq FROM vsek.journal FOR UPDATE"
@@ -163,7 +167,12 @@ async def _move_due(conn: Connection, record: NoteDueMoved) -> bool:
     if draft is None:
         return False
     if not draft["finished"]:
-        await conn.execute(_MOVE_DUE_SQL, auto_key(call_id), timestamp(record.due_at))
+        await conn.execute(
+            _MOVE_DUE_SQL,
+            auto_key(call_id),
+            timestamp(record.due_at),
+            clean_line(record.agent_id),
+        )
         await conn.execute(_NOTIFY_SQL)
     return True
 
