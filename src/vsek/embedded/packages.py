@@ -395,6 +395,10 @@ def _make_runnable(staging: Path, final: Path, patterns: Sequence[str]) -> None:
             [patchelf, "--set-interpreter", str(loader), "--force-rpath", "--set-rpath", search]
             + [str(file) for file in files]
         )
+    # A library with a RUNPATH of its own does not look where its program's RPATH says.
+    own_path = [path for path in staging.glob("usr/lib/*/libpulse*.so*") if not path.is_symlink()]
+    if own_path:
+        _run([patchelf, "--remove-rpath", *own_path])
 
 
 def _write_wrappers(staging: Path, final: Path) -> None:
