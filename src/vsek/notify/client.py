@@ -1,7 +1,7 @@
 """For those who call the note service: the forwarder and the command line.
 
-``NotesUnavailableError`` means *try again*; ``NotesRefusedError`` means that the same request will never be
-taken.
+``NotesUnavailableError`` means *try again*; ``NotesRefusedError`` means that the same request will
+never be taken.
 """
 
 from __future__ import annotations

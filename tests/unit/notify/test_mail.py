@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.notify.samples import RECEIVED_AT, english, note
+from vsek.domain.note import NoteRecipient, NoteRequest
+from vsek.notify.mail import (
+    REFERENCES_LIMIT,
+    Envelope,
+    compose,
+    message_id,
+    references_of,
+)
+from vsek.notify.render import Rendered, Renderer
+
+RENDERER = Renderer("DE")
+ID = "n260722-120530-k3m9pq"
+
+
+def _compose(request: NoteRequest, **changes: Any) -> tuple[bytes, EmailMessage]:
+    fields: dict[str, Any] = {
+        "sender": "notes@vsek.example",
+        "sender_name": "Büro, Telefon",
+        "recipients": request.recipients,
+        "message_id": message_id(ID, "notes@vsek.example"),
+        "references": [],
+        "date": RECEIVED_AT,
+        "language": request.language,
+        "urgent": False,
+    }
+    data = compose(Envelope(**{**fields, **changes}), RENDERER.render(request, ID))
+    return data, cast(EmailMessage, message_from_bytes(data, policy=policy.default))
+
+
+def test_a_mail_as_its_reader_gets_it() -> None:
+    data, mail = _compose(note(), urgent=True)
+    assert mail["From"] == '"Büro, Telefon" <notes@vsek.example>'
+    assert [address.addr_spec for address in mail["To"].addresses] == [
+        "weber@nord.example",
+        "oeztuerk@nord.example",
+    ]
+    assert mail["To"].addresses[1].display_name == "Jürgen Öztürk"
+    assert mail["Subject"] == "[Dringend] Anruf: Max Müller, Beispiel GmbH – RR"
+    assert mail["Message-ID"] == f"<vsek.{ID}@vsek.example>"
+    assert mail["Date"].datetime == RECEIVED_AT
+    assert mail["Importance"] == "high"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["Content-Language"] == "de"
+    assert mail["In-Reply-To"] is None
+    assert mail.get_content_type() == "multipart/alternative"
+    plain, html = mail.iter_parts()
+    assert plain.get_content_type() == "text/plain"
+    assert html.get_content_type() == "text/html"
+    assert "Heizung seit heute früh ausgefallen" in cast(EmailMessage, plain).get_content()
+    assert "Heizung seit heute früh ausgefallen" in cast(EmailMessage, html).get_content()
+    assert mail.defects == []
+    data.decode("ascii")
+
+
+def test_lines_end_as_smtp_wants_and_none_is_too_long() -> None:
+    data, _ = _compose(note(text="x" * 5000, concern="y" * 500))
+    assert data.count(b"\n") == data.count(b"\r\n")
+    assert max(map(len, data.split(b"\r\n"))) <= 998
+
+
+def test_a_thread_names_its_mails() -> None:
+    chain = [
+        message_id(f"n260722-1205{i:02}-abcdef", "n@" + "d" * 36 + ".example") for i in range(20)
+    ]
+    data, mail = _compose(english(), references=chain)
+    assert mail["In-Reply-To"] == chain[-1]
+    assert mail["References"].split() == chain
+    # Not encoded as if it were text: mail programs look for the bare ids.
+    assert all(one.encode() in data for one in chain)
+
+
+@pytest.mark.parametrize("length", [1, 10, 40, 41, 60])
+def test_a_message_id_fits_into_a_line_whatever_the_senders_domain(length: int) -> None:
+    domain = "a" * length + ".notes.example"
+    fixed = message_id(ID, f"notes@{domain}", copy=True)
+    assert len(fixed) < 75
+    data, mail = _compose(note(), message_id=fixed, references=[fixed])
+    assert mail["Message-ID"] == fixed
+    assert data.count(fixed.encode()) == 3
+
+
+def test_the_chain_of_references_keeps_its_first_and_latest() -> None:
+    chain = [f"<{i}@x>" for i in range(REFERENCES_LIMIT)]
+    longer = references_of(chain, "<new@x>")
+    assert len(longer) == REFERENCES_LIMIT
+    assert longer[0] == "<0@x>"
+    assert longer[-2:] == [f"<{REFERENCES_LIMIT - 1}@x>", "<new@x>"]
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_no_name_or_subject_can_forge_a_header(name: str, subject: str) -> None:
+    recipient = NoteRecipient(name=name, email="a@b.example")
+    envelope = Envelope(
+        sender="notes@vsek.example",
+        sender_name=name,
+        recipients=[recipient],
+        message_id="<1@x>",
+        references=[],
+        date=RECEIVED_AT,
+        language="de",
+        urgent=False,
+    )
+    data = compose(envelope, Rendered(subject, "text\n", "<p>text</p>"))
+    mail = message_from_bytes(data, policy=policy.default)
+    assert set(mail.keys()) <= {
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "Auto-Submitted",
+        "X-Auto-Response-Suppress",
+        "MIME-Version",
+        "Content-Type",
+        "Content-Language",
+    }
+    assert [address.addr_spec for address in mail["To"].addresses] == ["a@b.example"]
+    assert [address.addr_spec for address in mail["From"].addresses] == ["notes@vsek.example"]
