@@ -1,0 +1,141 @@
+"""``vsek up``, ``serve``, ``notes``, ``demo`` and ``doctor``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vsek import logs
+from vsek.cli import output, run
+from vsek.cli.run import Folder, Json
+from vsek.settings import Settings
+
+_MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands to the program."""
+    app.command("up")(up)
+    app.command("serve")(serve)
+    app.command("notes")(notes)
+    app.command("demo")(demo)
+    app.command("doctor")(doctor)
+    app.command("health")(health)
+
+
+def _logging(settings: Settings) -> None:
+    logs.configure(settings.log_level, settings.log_format)
+
+
+def up(
+    ctx: typer.Context,
+    sip_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, metavar="N", help="UDP port for SIP. (default: a free one)"),
+    ] = None,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, metavar="N", help="Port of vsek's HTTP. (default: a free one)"
+        ),
+    ] = None,
+    smtp: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Mail server. (default: setting smtp)"),
+    ] = None,
+    folder: Folder = None,
+) -> None:
+    """Run everything with embedded servers: Asterisk, PostgreSQL, switchboard, note service.
+
+    Prints one line of JSON when callers can call. Ctrl-C or SIGTERM ends all of it in order.
+    """
+    from vsek.embedded.stack import run_stack
+
+    settings = run.settings_of(ctx, folder)
+    _logging(settings)
+
+    def ready(line: dict[str, Any]) -> None:
+        typer.echo(output.json_line(line))
+
+    code = run.wait(
+        run_stack(settings.dir, sip_port=sip_port, http_port=http_port, smtp=smtp, on_ready=ready)
+    )
+    raise typer.Exit(code)
+
+
+def serve(ctx: typer.Context, folder: Folder = None) -> None:
+    """Run the switchboard: owns the live calls and hands them to agents."""
+    from vsek import app
+
+    settings = run.settings_of(ctx, folder)
+    _logging(settings)
+    run.wait(app.serve(settings))
+
+
+def notes(ctx: typer.Context, folder: Folder = None) -> None:
+    """Run the note service: takes notes over HTTP and delivers them by e-mail."""
+    from vsek import app
+
+    settings = run.settings_of(ctx, folder)
+    _logging(settings)
+    run.wait(app.notes(settings))
+
+
+def demo(
+    ctx: typer.Context,
+    as_json: Json = False,
+    folder: Folder = None,
+) -> None:
+    """Show the whole system at work with real softphones, real calls and real mail.
+
+    Without --dir the run folder is a new one below the system's temporary folder.
+    """
+    from vsek.demo.run import run_demo
+
+    given = ctx.get_parameter_source("folder")
+    chosen = ctx.obj is not None or (given is not None and given.name != "DEFAULT")
+    place = (
+        run.folder_of(ctx, folder)
+        if chosen
+        else Path(tempfile.mkdtemp(prefix="vsek-demo-")).resolve()
+    )
+    raise typer.Exit(run.wait(run_demo(place, json_out=as_json)))
+
+
+def doctor(ctx: typer.Context, as_json: Json = False, folder: Folder = None) -> None:
+    """Examine Asterisk, PostgreSQL, mail and sounds: what is missing, where, and what to do."""
+    from vsek.pbx.doctor import examine
+
+    settings = run.settings_of(ctx, folder)
+    findings = run.wait(examine(settings))
+    if as_json:
+        output.json({"findings": findings})
+    else:
+        for finding in findings:
+            output.console().print(f"{_MARKS[finding.level]}  {finding.where}: {finding.what}")
+            if finding.level != "ok" and finding.remedy:
+                output.console().print(f"      {finding.remedy}")
+    if any(finding.level == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+def health(ctx: typer.Context, as_json: Json = False, folder: Folder = None) -> None:
+    """Ask the running switchboard whether callers can call; exit code 1 if not."""
+    from vsek.cli.control import Control
+
+    settings = run.settings_of(ctx, folder)
+
+    async def work() -> dict[str, Any]:
+        async with Control(settings) as control:
+            return await control.health()
+
+    report = run.wait(work())
+    if as_json:
+        output.json(report)
+    else:
+        output.facts(report.items())
+    if not report.get("ok"):
+        raise typer.Exit(1)

@@ -1,0 +1,94 @@
+"""Which run folder a command works on, and the servers that belong to it.
+
+``--dir DIR`` may stand before the subcommand, between noun and verb, or after it; the innermost one
+wins, then ``VSEK_DIR``, then ``./run``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from vsek import settings as settings_module
+from vsek.errors import ServiceError
+from vsek.settings import Settings
+
+if TYPE_CHECKING:
+    from vsek.store.pool import Connection
+
+DEFAULT_DIR = Path("run")
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        metavar="DIR",
+        envvar="VSEK_DIR",
+        show_envvar=True,
+        help="Run folder: settings, state and logs. (default: ./run)",
+    ),
+]
+"""The ``--dir`` option; every command takes it as ``folder: Folder = None``."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+T = TypeVar("T")
+
+
+def remember(ctx: typer.Context, folder: Folder = None) -> None:
+    """Callback of program and nouns: keeps a ``--dir`` that stands before the command."""
+    from_command_line = ctx.get_parameter_source("folder")
+    if folder is not None and from_command_line is not None:
+        ctx.obj = folder if from_command_line.name == "COMMANDLINE" else (ctx.obj or folder)
+
+
+def folder_of(ctx: typer.Context, folder: Path | None) -> Path:
+    """The run folder as an absolute path; it need not exist."""
+    source = ctx.get_parameter_source("folder")
+    given = folder if source is not None and source.name == "COMMANDLINE" else ctx.obj or folder
+    return Path(given or DEFAULT_DIR).expanduser().resolve()
+
+
+def settings_of(ctx: typer.Context, folder: Path | None) -> Settings:
+    """The settings of the run folder; raises ``InputError`` for wrong ones."""
+    return settings_module.load(folder_of(ctx, folder))
+
+
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """Runs ``work`` in an event loop of its own."""
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def not_running(settings: Settings) -> str:
+    """The remedy for servers that do not answer, fitting what the run folder holds."""
+    if settings.stack_file.is_file():
+        return f"Is it running? Start it with: vsek up --dir {settings.dir}"
+    if (settings.dir / "vsek.toml").is_file():
+        return f"Check the servers named in {settings.dir / 'vsek.toml'} (vsek doctor tells more)"
+    return (
+        f"Nothing was ever started in {settings.dir}: run 'vsek up --dir {settings.dir}', "
+        "or name the right folder with --dir or VSEK_DIR"
+    )
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[Connection]:
+    """A connection to PostgreSQL; raises ``ServiceError`` when the server does not serve."""
+    from vsek.store.pool import acquire, open_pool
+
+    pool = await open_pool(settings.database.dsn.get_secret_value(), size=1)
+    try:
+        async with acquire(pool) as connection:
+            yield connection
+    except ServiceError as error:
+        if error.error_id == "database":
+            error.remedy = not_running(settings)
+        raise
+    finally:
+        await pool.close()
