@@ -1,0 +1,402 @@
+"""Sounds: from a text or an audio file to what Asterisk plays, and their files.
+
+Everything that callers hear from vsek is WAV, 8 kHz, mono, 16 bit, named by the SHA-256 of the
+file. Programs (sox, espeak-ng) get text through stdin and files of our own naming, never a shell.
+
+Other speech engines come as packages: an entry point in the group ``vsek.speech`` names a callable
+that takes the tool finder and gives a :class:`SpeechEngine`. The setting ``sounds.speech`` chooses:
+``auto`` (an installed engine that is ready, else espeak-ng), a name, or ``none``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import tempfile
+import wave
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import StrEnum
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+from vsek.domain.client import Sound
+from vsek.domain.note import Language
+from vsek.errors import InputError, ServiceError
+
+ENTRY_POINTS = "vsek.speech"
+RATE_HZ = 8000
+MAX_FILE_BYTES = 200_000_000
+MAX_SOUND_S = 1800
+"""Longer sounds are cut."""
+PROGRAM_TIMEOUT_S = 120.0
+# Raised when the conversion changes, so that sounds are made anew.
+_CONVERSION = "1"
+_FILE_TYPES = frozenset(
+    {".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"}
+)
+
+ToolFinder = Callable[[str], Path]
+"""Finds a program by name; may take long the first time. Raises ``ServiceError``."""
+
+
+class SpeechEngine(Protocol):
+    """Speaks texts."""
+
+    @property
+    def name(self) -> str:
+        """Name and version: equal names give equal speech for equal texts."""
+
+    async def ready(self) -> bool:
+        """Whether it can speak now."""
+
+    async def speak(self, text: str, language: Language) -> bytes:
+        """``text`` as WAV of any rate. Raises ``ServiceError``."""
+
+
+class Wanted(Protocol):
+    """A sound to be made (``vsek.store.audio.WantedSound``)."""
+
+    @property
+    def sound(self) -> Sound:
+        """Text, file, or hash."""
+
+    @property
+    def language(self) -> Language:
+        """In which a text is spoken."""
+
+    @property
+    def base(self) -> Path:
+        """The folder from which a relative file is meant."""
+
+
+# ── programs ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def _run(program: Path, arguments: Sequence[str | Path], stdin: bytes = b"") -> None:
+    """Run a program to its end. Raises ``ServiceError`` with the last line that it wrote."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise ServiceError(f"{program} does not start: {error.strerror}") from None
+    try:
+        async with asyncio.timeout(PROGRAM_TIMEOUT_S):
+            _, complaints = await process.communicate(stdin)
+    except TimeoutError:
+        raise ServiceError(f"{program.name} took more than {PROGRAM_TIMEOUT_S:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        lines = complaints.decode(errors="replace").strip().splitlines()
+        what = lines[-1] if lines else f"exit code {process.returncode}"
+        raise ServiceError(f"{program.name} failed: {what}")
+
+
+class EspeakNg:
+    """The built-in engine: understandable everywhere, beautiful nowhere."""
+
+    name = "espeak-ng"
+    _VOICES: Mapping[Language, str] = {"de": "de", "en": "en-gb"}
+    _WORDS_PER_MINUTE = 150
+
+    def __init__(self, find_tool: ToolFinder) -> None:
+        self._find_tool = find_tool
+
+    async def ready(self) -> bool:
+        """Whether espeak-ng can be had."""
+        try:
+            await asyncio.to_thread(self._find_tool, "espeak-ng")
+        except (ServiceError, InputError):
+            return False
+        return True
+
+    async def speak(self, text: str, language: Language) -> bytes:
+        """``text`` as WAV."""
+        program = await asyncio.to_thread(self._find_tool, "espeak-ng")
+        with tempfile.TemporaryDirectory(prefix="vsek-speech-") as folder:
+            spoken = Path(folder) / "spoken.wav"
+            arguments = ["-v", self._VOICES[language], "-s", str(self._WORDS_PER_MINUTE)]
+            await _run(
+                program,
+                [*arguments, "-b", "1", "--stdin", "-w", spoken],
+                (text.strip() + "\n").encode(),
+            )
+            return await asyncio.to_thread(spoken.read_bytes)
+
+
+def engine(wanted: str, find_tool: ToolFinder) -> Callable[[], Sequence[SpeechEngine]]:
+    """The engines that the setting ``wanted`` allows, best first; loaded when asked for."""
+
+    def load() -> Sequence[SpeechEngine]:
+        if wanted == "none":
+            return []
+        if wanted == EspeakNg.name:
+            return [EspeakNg(find_tool)]
+        installed = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+        if wanted == "auto":
+            return [*(point.load()(find_tool) for point in installed), EspeakNg(find_tool)]
+        chosen = [point.load()(find_tool) for point in installed if point.name == wanted]
+        if not chosen:
+            names = ["auto", "none", EspeakNg.name, *(point.name for point in installed)]
+            raise InputError(
+                f"There is no speech engine {wanted!r}",
+                field="sounds.speech",
+                value=wanted,
+                remedy="Known: " + ", ".join(names),
+            )
+        return chosen
+
+    return load
+
+
+# ── making ───────────────────────────────────────────────────────────────────────────────────
+
+
+class SoundMaker:
+    """Makes sounds from texts and files; implements the port of ``vsek.store.audio``."""
+
+    def __init__(self, find_tool: ToolFinder, speech: str = "auto") -> None:
+        self._find_tool = find_tool
+        self._load = engine(speech, find_tool)
+        self._engine: SpeechEngine | None = None
+        self._engine_known = False
+
+    async def source(self, wanted: Wanted) -> str:
+        """What ``wanted`` is made from, in a line: equal lines give equal sounds.
+
+        Raises ``InputError`` when the file cannot be read or nothing can speak.
+        """
+        if wanted.sound.text is not None:
+            speech = await self._speech()
+            text = hashlib.sha256(wanted.sound.text.encode()).hexdigest()
+            return f"speech/{_CONVERSION}/{speech.name}/{wanted.language}/{text}"
+        data = await asyncio.to_thread(_read, _path(wanted))
+        return f"file/{_CONVERSION}/{hashlib.sha256(data).hexdigest()}"
+
+    async def make(self, wanted: Wanted) -> bytes:
+        """``wanted`` as Asterisk plays it.
+
+        Raises ``InputError`` for a file that is no audio, ``ServiceError`` when a program fails.
+        """
+        if wanted.sound.text is not None:
+            speech = await self._speech()
+            spoken = await speech.speak(wanted.sound.text, wanted.language)
+            return await self.to_telephone(spoken, ".wav")
+        path = _path(wanted)
+        data = await asyncio.to_thread(_read, path)
+        try:
+            return await self.to_telephone(data, path.suffix.lower())
+        except ServiceError as error:
+            raise InputError(
+                f"{path} cannot be converted: {error.message}",
+                field="file",
+                value=str(path),
+                remedy="Give an audio file, best WAV",
+                error_id="sound_file",
+            ) from None
+
+    async def to_telephone(self, data: bytes, suffix: str) -> bytes:
+        """Audio of the type ``suffix`` (``.wav``, …) as WAV, 8 kHz, mono, 16 bit."""
+        sox = await asyncio.to_thread(self._find_tool, "sox")
+        with tempfile.TemporaryDirectory(prefix="vsek-sound-") as folder:
+            given, converted = Path(folder) / f"given{suffix}", Path(folder) / "converted.wav"
+            await asyncio.to_thread(given.write_bytes, data)
+            # -D: no dither, which would make equal sounds unequal. -G: no clipping.
+            output = ["-r", str(RATE_HZ), "-c", "1", "-b", "16", "-e", "signed-integer"]
+            cut = ["trim", "0", str(MAX_SOUND_S)]
+            await _run(sox, ["-V1", "-D", "-G", given, *output, converted, *cut])
+            pcm = await asyncio.to_thread(_samples, converted)
+        if not pcm:
+            raise ServiceError("it holds no sound")
+        return _wav(pcm)
+
+    async def _speech(self) -> SpeechEngine:
+        if not self._engine_known:
+            for candidate in self._load():
+                if await candidate.ready():
+                    self._engine = candidate
+                    break
+            self._engine_known = True
+        if self._engine is None:
+            raise InputError(
+                "No speech engine can speak the text",
+                field="text",
+                remedy="Name an audio file instead, or set sounds.speech to an installed engine",
+                error_id="no_speech",
+            )
+        return self._engine
+
+
+def _path(wanted: Wanted) -> Path:
+    path = wanted.base / (wanted.sound.file or "")
+    if path.suffix.lower() not in _FILE_TYPES:
+        raise InputError(
+            f"{path} is no audio file of a known type",
+            field="file",
+            value=wanted.sound.file,
+            remedy="Known: " + ", ".join(sorted(_FILE_TYPES)),
+            error_id="sound_file",
+        )
+    return path
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}",
+            field="file",
+            value=str(path),
+            remedy="Name an audio file; relative ones are meant from the folder of the YAML file",
+            error_id="sound_file",
+        ) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(
+            f"{path} is too large",
+            field="file",
+            value=str(path),
+            remedy=f"Use at most {MAX_FILE_BYTES // 1_000_000} MB",
+            error_id="sound_file",
+        )
+    return data
+
+
+def _samples(path: Path) -> bytes:
+    try:
+        with wave.open(str(path)) as file:
+            return bytes(file.readframes(file.getnframes()))
+    except (OSError, EOFError, wave.Error) as error:
+        raise ServiceError(f"sox wrote no WAV: {error}") from None
+
+
+def _wav(pcm: bytes) -> bytes:
+    """Samples with the plainest header: equal samples make equal files."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(pcm)
+    return buffer.getvalue()
+
+
+# ── files for Asterisk ───────────────────────────────────────────────────────────────────────
+
+
+def file_of(folder: Path, sha256: str) -> Path:
+    """The file of a sound; Asterisk is told the same path without ``.wav``."""
+    return folder / f"{sha256}.wav"
+
+
+def media_of(folder_in_asterisk: Path, sha256: str) -> str:
+    """The media URI of a sound for ARI; ``folder_in_asterisk`` is absolute."""
+    return f"sound:{folder_in_asterisk / sha256}"
+
+
+def absent(folder: Path, hashes: Collection[str]) -> set[str]:
+    """Those of ``hashes`` that have no file yet."""
+    return {sha256 for sha256 in hashes if not file_of(folder, sha256).is_file()}
+
+
+def materialise(folder: Path, sounds: Mapping[str, bytes]) -> None:
+    """Write sounds (hash → WAV) as files that Asterisk may read. Each appears complete or not at
+    all. Raises ``ServiceError`` when the folder cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for sha256, wav in sounds.items():
+            path = file_of(folder, sha256)
+            if path.is_file() and path.stat().st_size == len(wav):
+                continue
+            fresh = path.with_suffix(f".new-{os.getpid()}")
+            fresh.write_bytes(wav)
+            fresh.chmod(0o644)
+            fresh.rename(path)
+    except OSError as error:
+        raise ServiceError(
+            f"Sounds cannot be written to {folder}: {error.strerror}",
+            remedy="Let vsek's user write there, or set sounds.folder",
+            error_id="sounds_folder",
+        ) from None
+
+
+def music_class(client_id: str) -> str:
+    """The music-on-hold class of a client that has its own music."""
+    return f"client-{client_id}"
+
+
+def music_conf(entries: Mapping[str, Path]) -> str:
+    """``musiconhold.conf`` with a class per client id; the paths are Asterisk's, without suffix."""
+    head = "; Written by vsek; changes are lost.\n"
+    return head + "".join(
+        f"\n[{music_class(client_id)}]\nmode=playlist\nentry={path}\n"
+        for client_id, path in sorted(entries.items())
+    )
+
+
+def write_music_conf(path: Path, entries: Mapping[str, Path]) -> bool:
+    """Write the music classes; whether anything changed (then Asterisk must reload its music on
+    hold). Raises ``ServiceError`` when the file cannot be written."""
+    text = music_conf(entries)
+    try:
+        if path.is_file() and path.read_text() == text:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".new-{os.getpid()}")
+        fresh.write_text(text)
+        fresh.chmod(0o644)
+        fresh.rename(path)
+    except OSError as error:
+        raise ServiceError(
+            f"{path} cannot be written: {error.strerror}",
+            remedy="Let vsek's user write there, or set sounds.music_conf",
+            error_id="music_conf",
+        ) from None
+    return True
+
+
+# ── what the service itself says ─────────────────────────────────────────────────────────────
+
+
+class Announcement(StrEnum):
+    """Sounds that belong to no client."""
+
+    CLOSED = "closed"
+    UNKNOWN_NUMBER = "unknown_number"
+    FAULT = "fault"
+
+
+ANNOUNCEMENTS: Mapping[tuple[Announcement, Language], str] = {
+    (Announcement.CLOSED, "de"): (
+        "Guten Tag. Sie rufen außerhalb der Sprechzeiten an. Ihr Anruf wurde notiert. "
+        "Auf Wiederhören."
+    ),
+    (Announcement.CLOSED, "en"): (
+        "Hello. You are calling outside office hours. Your call has been noted. Goodbye."
+    ),
+    (Announcement.UNKNOWN_NUMBER, "de"): (
+        "Diese Rufnummer ist zurzeit nicht vergeben. Bitte prüfen Sie die Nummer."
+    ),
+    (Announcement.UNKNOWN_NUMBER, "en"): (
+        "This number is not in service. Please check the number and dial again."
+    ),
+    (Announcement.FAULT, "de"): (
+        "Wegen einer technischen Störung können wir Ihren Anruf zurzeit nicht annehmen. "
+        "Bitte rufen Sie später noch einmal an."
+    ),
+    (Announcement.FAULT, "en"): (
+        "Due to a technical fault we cannot take your call at the moment. Please call again later."
+    ),
+}
+"""Texts of the announcements, to be made and stored like a client's greeting."""
