@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -221,6 +222,20 @@ class NoteRequest(_Model):
                 raise ValueError(f"recipients: {recipient.email} is named twice")
             seen.add(address)
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class DueNote:
+    """A note that is due to be handed to the note service, claimed by whoever holds this."""
+
+    id: int
+    key: str
+    call_id: str
+    attempts: int
+    """This one included."""
+    request: NoteRequest | None
+    """``None``: it could not be built; ``error`` says why."""
+    error: str = ""
 
 
 def auto_key(call_id: str, revision: int = 0) -> str:

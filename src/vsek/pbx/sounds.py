@@ -16,15 +16,20 @@ import io
 import os
 import tempfile
 import wave
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from vsek.domain.client import Sound
 from vsek.domain.note import Language
+from vsek.domain.sounds import WantedSound
 from vsek.errors import InputError, ServiceError
+
+_log = structlog.get_logger(__name__)
 
 ENTRY_POINTS = "vsek.speech"
 RATE_HZ = 8000
@@ -54,22 +59,6 @@ class SpeechEngine(Protocol):
 
     async def speak(self, text: str, language: Language) -> bytes:
         """``text`` as WAV of any rate. Raises ``ServiceError``."""
-
-
-class Wanted(Protocol):
-    """A sound to be made (``vsek.store.audio.WantedSound``)."""
-
-    @property
-    def sound(self) -> Sound:
-        """Text, file, or hash."""
-
-    @property
-    def language(self) -> Language:
-        """In which a text is spoken."""
-
-    @property
-    def base(self) -> Path:
-        """The folder from which a relative file is meant."""
 
 
 # ── programs ─────────────────────────────────────────────────────────────────────────────────
@@ -162,7 +151,7 @@ def engine(wanted: str, find_tool: ToolFinder) -> Callable[[], Sequence[SpeechEn
 # ── making ───────────────────────────────────────────────────────────────────────────────────
 
 
-class SoundMaker:
+class SoundWorkshop:
     """Makes sounds from texts and files; implements the port of ``vsek.store.audio``."""
 
     def __init__(self, find_tool: ToolFinder, speech: str = "auto") -> None:
@@ -171,7 +160,7 @@ class SoundMaker:
         self._engine: SpeechEngine | None = None
         self._engine_known = False
 
-    async def source(self, wanted: Wanted) -> str:
+    async def source(self, wanted: WantedSound) -> str:
         """What ``wanted`` is made from, in a line: equal lines give equal sounds.
 
         Raises ``InputError`` when the file cannot be read or nothing can speak.
@@ -183,7 +172,7 @@ class SoundMaker:
         data = await asyncio.to_thread(_read, _path(wanted))
         return f"file/{_CONVERSION}/{hashlib.sha256(data).hexdigest()}"
 
-    async def make(self, wanted: Wanted) -> bytes:
+    async def make(self, wanted: WantedSound) -> bytes:
         """``wanted`` as Asterisk plays it.
 
         Raises ``InputError`` for a file that is no audio, ``ServiceError`` when a program fails.
@@ -237,7 +226,7 @@ class SoundMaker:
         return self._engine
 
 
-def _path(wanted: Wanted) -> Path:
+def _path(wanted: WantedSound) -> Path:
     path = wanted.base / (wanted.sound.file or "")
     if path.suffix.lower() not in _FILE_TYPES:
         raise InputError(
@@ -331,24 +320,18 @@ def materialise(folder: Path, sounds: Mapping[str, bytes]) -> None:
         ) from None
 
 
-def music_class(client_id: str) -> str:
-    """The music-on-hold class of a client that has its own music."""
-    return f"client-{client_id}"
-
-
-def music_conf(entries: Mapping[str, Path]) -> str:
-    """``musiconhold.conf`` with a class per client id; the paths are Asterisk's, without suffix."""
+def music_conf(classes: Mapping[str, Path]) -> str:
+    """``musiconhold.conf`` with these classes; the paths are Asterisk's, without suffix."""
     head = "; Written by vsek; changes are lost.\n"
     return head + "".join(
-        f"\n[{music_class(client_id)}]\nmode=playlist\nentry={path}\n"
-        for client_id, path in sorted(entries.items())
+        f"\n[{name}]\nmode=playlist\nentry={path}\n" for name, path in sorted(classes.items())
     )
 
 
-def write_music_conf(path: Path, entries: Mapping[str, Path]) -> bool:
+def write_music_conf(path: Path, classes: Mapping[str, Path]) -> bool:
     """Write the music classes; whether anything changed (then Asterisk must reload its music on
     hold). Raises ``ServiceError`` when the file cannot be written."""
-    text = music_conf(entries)
+    text = music_conf(classes)
     try:
         if path.is_file() and path.read_text() == text:
             return False
@@ -400,3 +383,86 @@ ANNOUNCEMENTS: Mapping[tuple[Announcement, Language], str] = {
     ),
 }
 """Texts of the announcements, to be made and stored like a client's greeting."""
+
+
+class SoundFolder:
+    """The folder of sounds that Asterisk plays from, kept equal to what calls need.
+
+    ``fetch`` gets sounds by hash, ``ensure`` has sounds made and stored and returns their hashes,
+    ``reload_music`` makes Asterisk read its music classes again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        folder_in_asterisk: Path,
+        *,
+        music_conf: Path | None,
+        fetch: Callable[[frozenset[str]], Awaitable[Mapping[str, bytes]]],
+        ensure: Callable[[Sequence[WantedSound]], Awaitable[Sequence[str]]],
+        reload_music: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._folder = folder
+        self._folder_in_asterisk = folder_in_asterisk
+        self._music_conf = music_conf
+        self._fetch = fetch
+        self._ensure = ensure
+        self._reload_music = reload_music
+        self._announcements: dict[str, str] | None = None
+        self._reload_owed = False
+
+    def media(self, sound: str) -> str:
+        """The media URI of a sound for ARI."""
+        return media_of(self._folder_in_asterisk, sound)
+
+    async def bring(self, hashes: frozenset[str]) -> None:
+        """Have the files of these sounds in place.
+
+        Raises ``ServiceError`` when the database or the folder refuses. A sound that nobody has
+        any more is logged: a call that would play it goes on without.
+        """
+        missing = await asyncio.to_thread(absent, self._folder, hashes)
+        if not missing:
+            return
+        found = await self._fetch(frozenset(missing))
+        for sound in sorted(missing - set(found)):
+            _log.error("sound_missing", sound=sound)
+        await asyncio.to_thread(materialise, self._folder, found)
+
+    async def announcements(self) -> dict[str, str]:
+        """The service's own announcements, ``closed.de`` → hash; empty where nothing can speak.
+
+        Made once; asked for again after a failure of a part (``ServiceError``).
+        """
+        if self._announcements is None:
+            wanted = [
+                WantedSound(Sound(text=text), language)
+                for (_, language), text in ANNOUNCEMENTS.items()
+            ]
+            try:
+                hashes = await self._ensure(wanted)
+            except InputError as error:
+                _log.error("no_announcements", error=str(error))
+                hashes = []
+            names = [f"{name}.{language}" for name, language in ANNOUNCEMENTS]
+            self._announcements = dict(zip(names, hashes, strict=False))
+        return self._announcements
+
+    async def set_music(self, classes: Mapping[str, str]) -> None:
+        """Make Asterisk's music classes equal to ``classes`` (name → sound's hash)."""
+        if self._music_conf is None:
+            if classes:
+                _log.error(
+                    "music_not_written",
+                    classes=sorted(classes),
+                    remedy="Set sounds.music_conf to the file that Asterisk's "
+                    "musiconhold.conf includes",
+                )
+            return
+        paths = {name: self._folder_in_asterisk / sound for name, sound in classes.items()}
+        changed = await asyncio.to_thread(write_music_conf, self._music_conf, paths)
+        # Owed until it worked: the file is already the new one when the reload fails.
+        self._reload_owed = self._reload_owed or changed
+        if self._reload_owed:
+            await self._reload_music()
+            self._reload_owed = False

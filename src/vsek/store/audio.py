@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from vsek.domain.client import Sound
-from vsek.domain.note import Language
+from vsek.domain.sounds import WantedSound
 from vsek.errors import InputError
 
 if TYPE_CHECKING:
     from vsek.store.pool import Connection
+
+__all__ = ["MadeSound", "SoundMaker", "WantedSound", "digest", "ensure", "fetch", "make", "store"]
 
 _FIND_SQL = "SELECT source, sha256 FROM vsek.audio_sources WHERE source = ANY($1::text[])"
 _EXISTS_SQL = "SELECT EXISTS (SELECT FROM vsek.audio WHERE sha256 = $1)"
@@ -27,15 +27,6 @@ INSERT INTO vsek.audio_sources (source, sha256) VALUES ($1, $2)
 ON CONFLICT (source) DO UPDATE SET sha256 = excluded.sha256
 """
 _FETCH_SQL = "SELECT sha256, wav FROM vsek.audio WHERE sha256 = ANY($1::text[])"
-
-
-@dataclass(frozen=True, slots=True)
-class WantedSound:
-    """A sound to be made; relative files are meant from ``base``."""
-
-    sound: Sound
-    language: Language
-    base: Path = Path()
 
 
 class SoundMaker(Protocol):

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from vsek.domain.client import Client
 from vsek.domain.note import (
+    DueNote,
     Language,
     NoteCall,
     NoteCaller,
@@ -120,19 +121,6 @@ class Operations:
     email: str
     language: Language = "en"
     timezone: str = "Europe/Berlin"
-
-
-@dataclass(frozen=True, slots=True)
-class DueNote:
-    """A claimed note. ``request`` is ``None`` when it could not be built; ``error`` says why."""
-
-    id: int
-    key: str
-    call_id: str
-    attempts: int
-    """This one included."""
-    request: NoteRequest | None
-    error: str = ""
 
 
 class NoteOutbox:

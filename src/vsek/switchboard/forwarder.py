@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import structlog
 
-from vsek.domain.note import NoteRequest
+from vsek.domain.note import DueNote, NoteRequest
 from vsek.errors import InputError, ServiceError, VsekError
 
 _log = structlog.get_logger(__name__)
@@ -35,46 +35,19 @@ REFUSED_RETRY_S = 300.0
 (a wrong address in the client's data, say), and is logged as an error each time."""
 
 
-class DueNote(Protocol):
-    """A note that is due; see ``vsek.store.outbox``."""
-
-    @property
-    def key(self) -> str:
-        """The idempotency key."""
-
-    @property
-    def call_id(self) -> str:
-        """The call that it is about."""
-
-    @property
-    def attempts(self) -> int:
-        """How often it has been tried, this time included."""
-
-    @property
-    def request(self) -> NoteRequest | None:
-        """What to post; ``None`` if it could not be built, then ``error`` says why."""
-
-    @property
-    def error(self) -> str:
-        """Why there is no request."""
-
-
-NoteT = TypeVar("NoteT", bound=DueNote)
-
-
-class Outbox(Protocol[NoteT]):
+class Outbox(Protocol):
     """Where due notes come from. All methods raise ``ServiceError`` while it is away."""
 
-    async def claim(self, now: float, *, limit: int, lease_s: float) -> Sequence[NoteT]:
+    async def claim(self, now: float, *, limit: int, lease_s: float) -> Sequence[DueNote]:
         """Take notes that are due, for ``lease_s`` seconds."""
 
     async def next_due(self) -> float | None:
         """When the next note is due, in Unix seconds."""
 
-    async def acknowledged(self, note: NoteT, note_id: str, now: float) -> None:
+    async def acknowledged(self, note: DueNote, note_id: str, now: float) -> None:
         """The service has taken the note."""
 
-    async def failed(self, note: NoteT, error: str, retry_at: float, *, rebuild: bool) -> None:
+    async def failed(self, note: DueNote, error: str, retry_at: float, *, rebuild: bool) -> None:
         """The note is to be tried again at ``retry_at``, built anew if ``rebuild``."""
 
     async def listen(self, wake: Callable[[], None]) -> None:
@@ -84,9 +57,23 @@ class Outbox(Protocol[NoteT]):
         """Stop listening."""
 
 
-Post = Callable[[str, NoteRequest], Awaitable[str]]
-"""Posts a note under its key; returns the service's id. Raises ``InputError`` when the service
-refuses this request for good, ``ServiceError`` or ``OSError`` when it may work later."""
+class Taken(Protocol):
+    """The service's answer."""
+
+    @property
+    def id(self) -> str:
+        """The service's id of the note."""
+
+
+class Sender(Protocol):
+    """The note service (``vsek.notify.client``)."""
+
+    async def post(self, key: str, request: NoteRequest) -> Taken:
+        """Hand a note over under its key. Raises ``InputError`` when the service refuses this
+        request for good, ``ServiceError`` or ``OSError`` when it may take it later."""
+
+    async def close(self) -> None:
+        """End the connections."""
 
 
 def retry_delay_s(attempts: int, *, refused: bool) -> float:
@@ -96,14 +83,14 @@ def retry_delay_s(attempts: int, *, refused: bool) -> float:
     return min(FIRST_RETRY_S * 2.0 ** min(attempts - 1, 30), LAST_RETRY_S)
 
 
-class NoteForwarder(Generic[NoteT]):
+class NoteForwarder:
     """One per switchboard; several at once do no harm."""
 
     def __init__(
-        self, outbox: Outbox[NoteT], post: Post, *, clock: Callable[[], float] = time.time
+        self, outbox: Outbox, sender: Sender, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._outbox = outbox
-        self._post = post
+        self._sender = sender
         self._clock = clock
         self._wake = asyncio.Event()
 
@@ -134,6 +121,7 @@ class NoteForwarder(Generic[NoteT]):
                     await asyncio.sleep(retry_delay_s(rounds_failed, refused=False))
         finally:
             await self._outbox.close()
+            await self._sender.close()
 
     async def forward_due(self) -> bool:
         """Post all that is due; ``False`` as soon as the service cannot be reached."""
@@ -149,7 +137,7 @@ class NoteForwarder(Generic[NoteT]):
             if not all(task.result() for task in tasks):
                 return False
 
-    async def _forward(self, note: NoteT) -> bool:
+    async def _forward(self, note: DueNote) -> bool:
         """Post one note and write down its fate; ``False`` when a part that it needs is away."""
         try:
             return await self._post_one(note)
@@ -159,13 +147,13 @@ class NoteForwarder(Generic[NoteT]):
             _log.warning("note_fate_unwritten", key=note.key, error=str(error))
             return False
 
-    async def _post_one(self, note: NoteT) -> bool:
+    async def _post_one(self, note: DueNote) -> bool:
         log = _log.bind(call_id=note.call_id, key=note.key, attempts=note.attempts)
         if note.request is None:
             await self._postpone(note, note.error, refused=True)
             return True
         try:
-            note_id = await self._post(note.key, note.request)
+            taken = await self._sender.post(note.key, note.request)
         except InputError as error:
             log.error("note_refused", error=str(error))
             await self._postpone(note, str(error), refused=True)
@@ -174,11 +162,11 @@ class NoteForwarder(Generic[NoteT]):
             log.warning("note_not_forwarded", error=str(error) or type(error).__name__)
             await self._postpone(note, str(error) or type(error).__name__, refused=False)
             return False
-        await self._outbox.acknowledged(note, note_id, self._clock())
-        log.info("note_forwarded", note_id=note_id)
+        await self._outbox.acknowledged(note, taken.id, self._clock())
+        log.info("note_forwarded", note_id=taken.id)
         return True
 
-    async def _postpone(self, note: NoteT, error: str, *, refused: bool) -> None:
+    async def _postpone(self, note: DueNote, error: str, *, refused: bool) -> None:
         retry_at = self._clock() + retry_delay_s(note.attempts, refused=refused)
         await self._outbox.failed(note, error, retry_at, rebuild=refused)
 
