@@ -26,26 +26,15 @@ from vsek.switchboard.owner import Switchboard
 log = structlog.get_logger(__name__)
 
 
-class NoteState(BaseModel):
-    """What became of a note that was written. ``due_at`` is in Unix seconds."""
-
-    call_id: str
-    revision: int
-    state: str
-    due_at: float | None = None
-    author: str = ""
-    draft: NoteDraft = NoteDraft()
-
-
 class NoteBook(Protocol):
     """Keeps note drafts; answers only when they are safe."""
 
     async def write(
         self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> NoteState:
+    ) -> BaseModel:
         """Write a draft. Raises ``InputError`` with ``error_id`` ``unknown_call``."""
 
-    async def read(self, call_id: CallId) -> NoteState:
+    async def read(self, call_id: CallId) -> BaseModel:
         """The draft of a call. Raises as ``write``."""
 
 
@@ -132,14 +121,15 @@ def _add_calls(app: FastAPI, switchboard: Switchboard, notes: NoteBook) -> None:
         return {"calls": [_call(state, call) for call in state.calls.values()]}
 
     @app.put("/v1/calls/{call_id}/note")
-    async def write_note(call_id: str, body: WriteNote) -> NoteState:
+    async def write_note(call_id: str, body: WriteNote) -> dict[str, Any]:
         draft = NoteDraft(**body.model_dump(exclude={"finish", "author"}))
         author = body.author or _author(switchboard.state, CallId(call_id))
-        return await notes.write(CallId(call_id), draft, finish=body.finish, author=author)
+        written = await notes.write(CallId(call_id), draft, finish=body.finish, author=author)
+        return written.model_dump(mode="json")
 
     @app.get("/v1/calls/{call_id}/note")
-    async def read_note(call_id: str) -> NoteState:
-        return await notes.read(CallId(call_id))
+    async def read_note(call_id: str) -> dict[str, Any]:
+        return (await notes.read(CallId(call_id))).model_dump(mode="json")
 
 
 def _author(state: State, call_id: CallId) -> str:

@@ -233,8 +233,8 @@ class Journal:
                 path.unlink()
         segments = self._segments()
         for path, following in pairwise(segments):
-            ends_before = int(following.stem.partition("-")[2])
-            if ends_before <= oldest_kept and path.stat().st_mtime < keep_from:
+            last = int(following.stem.partition("-")[2]) - 1
+            if last <= oldest_kept and path.stat().st_mtime < keep_from:
                 path.unlink()
 
     def close(self) -> None:

@@ -1,0 +1,373 @@
+"""The composition root: what belongs together in each process is put together here.
+
+``serve`` is the switchboard, ``notes`` the note service. Both run until SIGTERM or SIGINT and end
+in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+
+from vsek import ari
+from vsek.acd.effects import AgentChanged
+from vsek.call.model import Directory as CallDirectory
+from vsek.domain.directory import Directory
+from vsek.domain.ids import CallId
+from vsek.domain.note import NoteDraft
+from vsek.domain.records import Record
+from vsek.embedded.packages import find_tool
+from vsek.errors import InputError, ServiceError
+from vsek.notify.client import NotesClient
+from vsek.notify.service import serve as serve_notes
+from vsek.pbx.accounts import Accounts
+from vsek.pbx.sounds import SoundFolder, SoundWorkshop
+from vsek.settings import Settings
+from vsek.store import audio, directory, pool, records
+from vsek.store import notes as drafts
+from vsek.store.outbox import NoteOutbox, Operations
+from vsek.switchboard.commands import AriCommander
+from vsek.switchboard.control import make_app
+from vsek.switchboard.forwarder import NoteForwarder
+from vsek.switchboard.journal import Journal
+from vsek.switchboard.keeper import Keeper
+from vsek.switchboard.link import AsteriskLink
+from vsek.switchboard.owner import Switchboard
+from vsek.switchboard.translate import Translator
+from vsek.switchboard.writer import RecordWriter
+
+log = structlog.get_logger(__name__)
+
+JOURNAL_DAYS = 14
+SHIPPED_WAIT_S = 5.0
+DRAIN_S = 5.0
+
+
+async def notes(settings: Settings) -> None:
+    """The note service, until told to stop."""
+    await serve_notes(settings)
+
+
+class RecordTable:
+    """Writes records to the database under this process's epoch."""
+
+    def __init__(self, connections: pool.Pool) -> None:
+        self._pool = connections
+        self._epoch: int | None = None
+
+    async def position(self) -> int | None:
+        """How far the journal has arrived, or ``None`` while the database is away."""
+        try:
+            async with asyncio.timeout(SHIPPED_WAIT_S), pool.acquire(self._pool) as connection:
+                return await records.journal_seq(connection)
+        except (ServiceError, TimeoutError) as error:
+            log.error("database_away", error=str(error))
+            return None
+
+    async def apply(self, batch: Sequence[Record], number: int) -> None:
+        """See :func:`vsek.store.records.apply`."""
+        async with pool.acquire(self._pool) as connection:
+            if self._epoch is None:
+                at = await records.journal_seq(connection)
+                self._epoch = await records.start_epoch(connection, at)
+            await records.apply(connection, batch, number, epoch=self._epoch)
+
+
+class NoteTable:
+    """The control API's note book, in the database."""
+
+    def __init__(self, connections: pool.Pool, writer: RecordWriter, country: str) -> None:
+        self._pool = connections
+        self._writer = writer
+        self._country = country
+
+    async def write(
+        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
+    ) -> drafts.DraftState:
+        """Write a draft; committed when this returns."""
+        try:
+            return await self._write(call_id, draft, finish=finish, author=author)
+        except InputError as error:
+            if error.error_id != "unknown_call" or not self._writer.waiting:
+                raise
+        # The call may be so young that its record is still on its way.
+        await self._writer.drained(DRAIN_S)
+        return await self._write(call_id, draft, finish=finish, author=author)
+
+    async def _write(
+        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
+    ) -> drafts.DraftState:
+        async with pool.acquire(self._pool) as connection:
+            return await drafts.write_draft(
+                connection, call_id, draft, finish=finish, author=author, country=self._country
+            )
+
+    async def read(self, call_id: CallId) -> drafts.DraftState:
+        """The draft of a call."""
+        async with pool.acquire(self._pool) as connection:
+            return await drafts.show_draft(connection, call_id)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process belongs to the switchboard."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: Settings) -> None:
+    """The switchboard, until told to stop.
+
+    Raises ``ServiceError`` when another switchboard takes the ARI application over.
+    """
+    async with AsyncExitStack() as stack:
+        process = await _Process.start(settings, stack)
+        await process.run()
+
+
+class _Process:
+    """The parts of ``vsek serve``, and their life together."""
+
+    def __init__(self, settings: Settings, connections: pool.Pool, shipped: int) -> None:
+        self.settings = settings
+        self.pool = connections
+        self.table = RecordTable(connections)
+        self.journal = Journal(settings.journal_folder, first_number=shipped + 1)
+        self.shipped_file = settings.journal_folder / "shipped"
+        self.writer = RecordWriter(
+            self._apply, shipped=shipped, transient=(ServiceError, *pool.UNREACHABLE)
+        )
+        s = settings.ari
+        self.ari = ari.Client(
+            s.url,
+            s.username,
+            s.password.get_secret_value(),
+            app=s.app,
+            command_sockets=s.command_sockets,
+            deadline_s=s.deadline_s,
+        )
+        self.commander = AriCommander(self.ari, s.app, lambda event: self.switchboard.post(event))
+        self.switchboard = Switchboard(
+            self.journal, self.commander, self.writer, watch=self._agent_changed
+        )
+        self.link = AsteriskLink(
+            self.ari,
+            app=s.app,
+            switchboard=self.switchboard,
+            commander=self.commander,
+            translator=Translator(settings.asterisk.default_country),
+            after_recovery=self._after_recovery,
+        )
+        self.keeper = self._make_keeper()
+        self.stopping = asyncio.Event()
+
+    @classmethod
+    async def start(cls, settings: Settings, stack: AsyncExitStack) -> _Process:
+        """Read the journal and make all parts."""
+        dsn = settings.database.dsn.get_secret_value()
+        connections = await pool.open_pool(dsn, size=settings.database.pool_size)
+        stack.push_async_callback(_close_pool, connections)
+        position = await RecordTable(connections).position()
+        shipped_file = settings.journal_folder / "shipped"
+        if position is None:
+            position = _read_number(shipped_file)
+        process = cls(settings, connections, position)
+        replayed = process.switchboard.restore(position)
+        log.info("journal_replayed", entries=replayed, calls=len(process.switchboard.state.calls))
+        return process
+
+    def _make_keeper(self) -> Keeper:
+        settings = self.settings
+        workshop = SoundWorkshop(find_tool, settings.sounds.speech)
+        sounds = SoundFolder(
+            settings.sounds_folder,
+            settings.sounds_folder_in_asterisk,
+            music_conf=settings.sounds.music_conf,
+            fetch=self._fetch_sounds,
+            ensure=lambda wanted: self._ensure_sounds(workshop, wanted),
+            reload_music=self._reload_music,
+        )
+        return Keeper(
+            self.switchboard,
+            settings,
+            load=self._load_directory,
+            sounds=sounds,
+            accounts=Accounts(self.ari, settings.asterisk.agent_transport),
+            see_agents=self._see_agents,
+            asterisk_is_up=lambda: self.link.up,
+        )
+
+    async def run(self) -> None:
+        """Serve until told to stop, or until a part fails for good."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self.stopping.set)
+        server = self._control_server()
+        tasks = [
+            asyncio.create_task(self.writer.run(), name="writer"),
+            asyncio.create_task(self._forwarder().run(), name="forwarder"),
+            asyncio.create_task(self.keeper.first_sync(), name="first_sync"),
+            asyncio.create_task(self._housekeeping(), name="housekeeping"),
+            asyncio.create_task(server.serve(), name="control"),
+        ]
+        replaced = asyncio.create_task(self.link.replaced.wait(), name="replaced")
+        stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
+        try:
+            await self.ari.start()
+            await self._until_over([*tasks, replaced, stopping])
+        finally:
+            server.should_exit = True
+            await self._stop([*tasks, replaced, stopping])
+
+    async def _until_over(self, tasks: list[asyncio.Task[Any]]) -> None:
+        waiting = set(tasks)
+        while True:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task  # raises what ended it
+                if task.get_name() == "stopping":
+                    return
+                if task.get_name() == "replaced":
+                    raise ServiceError(
+                        f"Another program took over the ARI application {self.settings.ari.app!r}",
+                        remedy="Run one switchboard per application name (setting ari.app)",
+                        error_id="replaced",
+                    )
+
+    async def _stop(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """Calls stay in Asterisk as they are; the next start takes them up."""
+        await self.link.close()
+        self.switchboard.close()
+        await self.writer.drained(DRAIN_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.ari.close()
+        log.info("stopped")
+
+    # --- parts -----------------------------------------------------------------------------
+
+    def _control_server(self) -> uvicorn.Server:
+        socket_path = self.settings.control_socket
+        socket_path.parent.mkdir(parents=True, exist_ok=True)
+        app = make_app(
+            self.switchboard,
+            NoteTable(self.pool, self.writer, self.settings.asterisk.default_country),
+            self.keeper.sync,
+            self._health,
+        )
+        return _Server(
+            uvicorn.Config(
+                app,
+                uds=str(socket_path),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=2,
+            )
+        )
+
+    def _forwarder(self) -> NoteForwarder:
+        notes_settings = self.settings.notes
+        operations = Operations(notes_settings.operations_email, notes_settings.operations_language)
+        country = self.settings.asterisk.default_country
+        return NoteForwarder(
+            NoteOutbox(self.pool, operations, country=country),
+            NotesClient(notes_settings.url, notes_settings.token.get_secret_value()),
+        )
+
+    def _health(self) -> dict[str, Any]:
+        problems = []
+        if not self.link.up:
+            problems.append("asterisk")
+        if not self.keeper.loaded:
+            problems.append("directory")
+        if self.writer.failing:
+            problems.append("database")
+        if self.journal.broken:
+            problems.append("journal")
+        return {
+            # Calls are served without the database, from what the journal knows.
+            "ok": self.link.up and self.switchboard.state.directory != CallDirectory(),
+            "problems": problems,
+            "calls": len(self.switchboard.state.calls),
+            "journal": self.journal.last_number,
+            "records_waiting": self.writer.waiting,
+        }
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(3600)
+            self.switchboard.snapshot()
+            self.journal.tidy(self.writer.shipped, time.time() - JOURNAL_DAYS * 86400)
+
+    def _agent_changed(self, change: AgentChanged) -> None:
+        log.debug("agent", agent_id=change.agent_id, state=change.new)
+
+    async def _after_recovery(self) -> None:
+        if self.keeper.loaded:
+            await self.keeper.sync()
+        else:
+            await self._see_agents()
+
+    async def _see_agents(self) -> None:
+        agents = list(self.switchboard.state.acd.agents)
+        await self.link.presence.refresh(self.ari, agents)
+
+    async def _apply(self, batch: Sequence[Record], number: int) -> None:
+        await self.table.apply(batch, number)
+        _write_number(self.shipped_file, number)
+
+    async def _load_directory(self) -> Directory:
+        async with pool.acquire(self.pool) as connection:
+            return await directory.load(connection)
+
+    async def _fetch_sounds(self, hashes: frozenset[str]) -> dict[str, bytes]:
+        async with pool.acquire(self.pool) as connection:
+            return await audio.fetch(connection, hashes)
+
+    async def _ensure_sounds(
+        self, workshop: SoundWorkshop, wanted: Sequence[audio.WantedSound]
+    ) -> list[str]:
+        async with pool.acquire(self.pool) as connection:
+            return await audio.ensure(connection, workshop, wanted)
+
+    async def _reload_music(self) -> None:
+        reply = await self.ari.http("PUT", "asterisk/modules/res_musiconhold.so")
+        if reply.status >= 400:
+            raise ServiceError(
+                f"Asterisk does not reload its music on hold: {reply.status} {reply.body}",
+                remedy="Load res_musiconhold.so (asterisk-conf/modules.conf)",
+            )
+
+
+async def _close_pool(connections: pool.Pool) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await connections.close()
+    except (TimeoutError, *pool.UNREACHABLE):
+        connections.terminate()
+
+
+def _read_number(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _write_number(path: Path, number: int) -> None:
+    try:
+        path.write_text(str(number))
+    except OSError as error:
+        log.error("shipped_not_kept", error=str(error))

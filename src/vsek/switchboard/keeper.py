@@ -1,0 +1,115 @@
+"""Keeps what calls need to know equal to the database: clients, agents, sounds, accounts.
+
+One run after the other; asked for by the control API, at the start, and after each reconnect to
+Asterisk. The switchboard goes on with what it knew (from its journal) while a part is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+import structlog
+
+from vsek.call.events import DirectoryChanged
+from vsek.domain.agent import Agent
+from vsek.domain.directory import Directory
+from vsek.errors import ServiceError
+from vsek.settings import Settings
+from vsek.switchboard.control import Synced
+from vsek.switchboard.directory import for_calls, music_class
+from vsek.switchboard.owner import Switchboard
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 2.0
+
+
+class Sounds(Protocol):
+    """Brings sounds to where Asterisk finds them."""
+
+    async def bring(self, hashes: frozenset[str]) -> None:
+        """Have the files of these sounds in place."""
+
+    async def announcements(self) -> dict[str, str]:
+        """The house's own announcements: name and language → hash; empty without speech."""
+
+    def media(self, sound: str) -> str:
+        """The media URI of a sound."""
+
+    async def set_music(self, classes: Mapping[str, str]) -> None:
+        """Music-on-hold classes: name → sound."""
+
+
+class AccountKeeper(Protocol):
+    """Keeps the agents' SIP accounts."""
+
+    async def sync(self, agents: Mapping[str, Agent]) -> set[str]:
+        """Make Asterisk's accounts equal to these."""
+
+
+class Keeper:
+    """``load`` reads the directory from the database, ``see_agents`` asks who is registered."""
+
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        settings: Settings,
+        *,
+        load: Callable[[], Awaitable[Directory]],
+        sounds: Sounds,
+        accounts: AccountKeeper,
+        see_agents: Callable[[], Awaitable[None]],
+        asterisk_is_up: Callable[[], bool],
+    ) -> None:
+        self._switchboard = switchboard
+        self._settings = settings
+        self._load = load
+        self._sounds = sounds
+        self._accounts = accounts
+        self._see_agents = see_agents
+        self._asterisk_is_up = asterisk_is_up
+        self._lock = asyncio.Lock()
+        self.loaded = False
+
+    async def sync(self) -> Synced:
+        """Bring everything up to date. Raises ``ServiceError`` naming the part that is away."""
+        async with self._lock:
+            directory = await self._load()
+            announcements = await self._sounds.announcements()
+            await self._sounds.bring(directory.sounds() | frozenset(announcements.values()))
+            if self._asterisk_is_up():
+                await self._push(directory)
+            known = for_calls(
+                directory,
+                self._settings,
+                self._sounds.media,
+                {name: self._sounds.media(sound) for name, sound in announcements.items()},
+            )
+            if known != self._switchboard.state.directory:
+                self._switchboard.post(DirectoryChanged(known))
+            self.loaded = True
+            if self._asterisk_is_up():
+                await self._see_agents()
+            log.info("directory", clients=len(directory.clients), agents=len(directory.agents))
+            return Synced(clients=len(directory.clients), agents=len(directory.agents))
+
+    async def _push(self, directory: Directory) -> None:
+        await self._sounds.set_music(
+            {
+                music_class(client_id): entry.music_sound
+                for client_id, entry in directory.clients.items()
+                if entry.music_sound
+            }
+        )
+        await self._accounts.sync(directory.agents)
+
+    async def first_sync(self) -> None:
+        """Sync until it has worked once; what is away at the start may come later."""
+        while not self.loaded:
+            try:
+                await self.sync()
+            except ServiceError as error:
+                log.error("directory_failed", error=str(error), retry_in_s=RETRY_S)
+                await asyncio.sleep(RETRY_S)

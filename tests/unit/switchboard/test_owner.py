@@ -1,0 +1,187 @@
+"""One queue, one way through: order, replay, and what a crash leaves to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from vsek.acd.events import AgentReachable
+from vsek.call import effects as do
+from vsek.call import events as ev
+from vsek.call.model import AgentEntry, ClientScript, Directory
+from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId
+from vsek.domain.records import CallClosed, CallOpened, Record
+from vsek.switchboard import owner as owner_module
+from vsek.switchboard.journal import Journal
+from vsek.switchboard.owner import Switchboard
+
+ANNA = AgentId("anna")
+CLIENT = ClientId("meyer")
+DIRECTORY = Directory(
+    clients={
+        CLIENT: ClientScript(CLIENT, "Meyer", "de", "Europe/Berlin", "ring", "", "default"),
+    },
+    dids={"+49301": CLIENT},
+    agents={ANNA: AgentEntry(ANNA, "Anna", "de")},
+)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Commands:
+    def __init__(self) -> None:
+        self.sent: list[do.Command] = []
+
+    def send(self, command: do.Command) -> None:
+        self.sent.append(command)
+
+    def kinds(self) -> list[str]:
+        return [type(command).__name__ for command in self.sent]
+
+
+class Records:
+    def __init__(self) -> None:
+        self.got: list[tuple[list[Record], int]] = []
+
+    def put(self, records: Sequence[Record], number: int) -> None:
+        self.got.append((list(records), number))
+
+    def of(self, kind: type[Record]) -> list[Record]:
+        return [r for records, _ in self.got for r in records if isinstance(r, kind)]
+
+
+class Bench:
+    def __init__(self, folder: Path, shipped: int = 0) -> None:
+        self.commands = Commands()
+        self.records = Records()
+        self.clock = Clock()
+        self.journal = Journal(folder)
+        self.switchboard = Switchboard(self.journal, self.commands, self.records, clock=self.clock)
+        self.replayed = self.switchboard.restore(shipped)
+
+
+def arrival(number: int = 1) -> ev.CallArrived:
+    return ev.CallArrived(CallId(f"call-{number}"), ChannelId(f"in-{number}"), ("+49301",))
+
+
+async def start(folder: Path) -> Bench:
+    bench = Bench(folder)
+    bench.switchboard.open()
+    bench.switchboard.post(ev.DirectoryChanged(DIRECTORY))
+    bench.switchboard.post(AgentReachable(ANNA, reachable=True))
+    return bench
+
+
+async def test_commands_follow_on_an_event_before_anything_is_awaited(tmp_path: Path) -> None:
+    bench = await start(tmp_path)
+    bench.switchboard.post(arrival())
+    assert bench.commands.kinds() == ["Ring", "CreateLeg", "CreateBridge"]
+
+
+async def test_events_before_opening_wait_in_order(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.switchboard.post(ev.DirectoryChanged(DIRECTORY))
+    bench.switchboard.post(arrival())
+    assert bench.commands.sent == []
+    assert bench.journal.last_number == 0
+    bench.switchboard.open()
+    assert bench.commands.kinds() == ["Ring"]
+
+
+async def test_an_event_caused_while_deciding_waits_its_turn(tmp_path: Path) -> None:
+    bench = await start(tmp_path)
+    order: list[str] = []
+
+    def send(command: do.Command) -> None:
+        order.append(type(command).__name__)
+        if isinstance(command, do.CreateLeg):
+            bench.switchboard.post(
+                ev.CommandFailed("CreateLeg", command.call_id, command.channel_id, 500, "")
+            )
+            order.append("posted")
+
+    bench.commands.send = send  # type: ignore[method-assign]
+    bench.switchboard.post(arrival())
+    assert order == ["Ring", "CreateLeg", "posted", "CreateBridge"]
+    assert bench.switchboard.state.acd.agents[ANNA].state == "parked"
+
+
+async def test_a_restart_has_the_same_state_and_sends_no_command_again(tmp_path: Path) -> None:
+    first = await start(tmp_path)
+    first.switchboard.post(arrival())
+    first.switchboard.post(ev.LegReady(ChannelId("vsek-call-1.1")))
+    second = Bench(tmp_path)
+    assert second.replayed == first.journal.last_number
+    assert second.switchboard.state == first.switchboard.state
+    assert second.commands.sent == []
+
+
+async def test_a_restart_gives_the_database_what_it_lacks_and_no_more(tmp_path: Path) -> None:
+    first = await start(tmp_path)
+    first.switchboard.post(arrival(1))
+    shipped = first.journal.last_number
+    first.switchboard.post(arrival(2))
+    second = Bench(tmp_path, shipped)
+    opened = second.records.of(CallOpened)
+    assert [record.call_id for record in opened] == ["call-2"]
+    assert second.records.got[-1] == first.records.got[-1]
+
+
+async def test_timers_of_a_restored_state_run_out_after_the_picture_of_the_world(
+    tmp_path: Path,
+) -> None:
+    first = await start(tmp_path)
+    first.switchboard.post(arrival())
+    second = Bench(tmp_path)
+    second.clock.now = 5000.0  # the ring timeout passed long ago
+    leg = ChannelId("vsek-call-1.1")
+    second.switchboard.post(
+        ev.Reconciled({ChannelId("in-1"): "Up", leg: "Up"}, {"vsek-call-1": ()}, ())
+    )
+    second.switchboard.open()
+    # The agent picked up in the gap: joined, and no ring timer is left to take that back.
+    assert "Join" in second.commands.kinds()
+    assert not any(name.startswith("acd:ring") for name in second.switchboard.state.timers)
+
+
+async def test_a_broken_decision_stops_neither_the_next_event_nor_the_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await start(tmp_path)
+    real = owner_module.decide
+
+    def faulty(state, event, now):  # type: ignore[no-untyped-def]
+        if isinstance(event, ev.SoundDone):
+            raise RuntimeError("fault")
+        return real(state, event, now)
+
+    monkeypatch.setattr(owner_module, "decide", faulty)
+    bench.switchboard.post(ev.SoundDone("vsek-x-s1", CallId("x")))
+    bench.switchboard.post(arrival())
+    assert "Ring" in bench.commands.kinds()
+    again = Bench(tmp_path)
+    assert again.switchboard.state == bench.switchboard.state
+
+
+async def test_a_graceful_end_leaves_a_snapshot_to_begin_with(tmp_path: Path) -> None:
+    bench = await start(tmp_path)
+    bench.switchboard.post(arrival())
+    bench.switchboard.close()
+    again = Bench(tmp_path, shipped=bench.journal.last_number)
+    assert again.replayed == 0
+    assert again.switchboard.state == bench.switchboard.state
+
+
+async def test_a_call_that_ends_has_one_outcome_record(tmp_path: Path) -> None:
+    bench = await start(tmp_path)
+    bench.switchboard.post(arrival())
+    for _ in range(3):
+        bench.switchboard.post(ev.ChannelGone(ChannelId("in-1"), 16))
+    assert len(bench.records.of(CallClosed)) == 1
