@@ -10,8 +10,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def folder(name: str) -> Path:
-    """The folder ``name`` of the top level. A wheel carries it below ``vsek/_data``."""
-    for candidate in (_PACKAGE / "_data" / name, _PACKAGE.parents[1] / name):
+    """The folder ``name`` of the top level. A wheel carries it inside the package."""
+    for candidate in (_PACKAGE / name, _PACKAGE.parents[1] / name):
         if candidate.is_dir():
             return candidate
     raise ServiceError(f"This installation of vsek has no {name}", remedy="Install it again")
