@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.unit.notify.samples import RECEIVED_AT, english, note
+
 from vsek.domain.note import NoteRecipient, NoteRequest
 from vsek.notify.mail import (
     REFERENCES_LIMIT,
@@ -35,7 +35,7 @@ def _compose(request: NoteRequest, **changes: Any) -> tuple[bytes, EmailMessage]
         "urgent": False,
     }
     data = compose(Envelope(**{**fields, **changes}), RENDERER.render(request, ID))
-    return data, cast(EmailMessage, message_from_bytes(data, policy=policy.default))
+    return data, message_from_bytes(data, policy=policy.default)
 
 
 def test_a_mail_as_its_reader_gets_it() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.unit.notify.samples import call, english, missed, note
+
 from vsek.domain.note import Action, NoteRequest
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.notify.render import Renderer, Undelivered
