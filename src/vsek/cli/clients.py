@@ -43,9 +43,9 @@ def import_clients(
 async def _import(settings: Settings, file: Path) -> ImportResult:
     # The finder of private programs comes from outside: pbx knows nothing of how they are had.
     from vsek.embedded.packages import find_tool
-    from vsek.pbx.sounds import SoundFactory
+    from vsek.pbx.sounds import SoundWorkshop
 
-    maker = SoundFactory(find_tool, engine=settings.sounds.speech)
+    maker = SoundWorkshop(find_tool, settings.sounds.speech)
     async with run.database(settings) as connection:
         return await clients.import_file(
             connection, file, maker, country=settings.asterisk.default_country
