@@ -83,8 +83,10 @@ class AriRefused(AriError):  # noqa: N818
     error_id = "ari_refused"
 
     def __init__(self, reply: Reply, method: str, uri: str) -> None:
-        text = reply.body.get("message") if isinstance(reply.body, dict) else None
-        super().__init__(f"{method} {uri}: {reply.status} {text or reply.reason}")
+        text = reply.reason
+        if isinstance(reply.body, dict):  # "Allocation failed" comes as "error"
+            text = reply.body.get("message") or reply.body.get("error") or text
+        super().__init__(f"{method} {uri}: {reply.status} {text}")
         self.reply = reply
         self.status = reply.status
         self.method = method
