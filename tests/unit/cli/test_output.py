@@ -1,0 +1,79 @@
+"""Tables, facts and JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from vsek.cli import output
+from vsek.domain.note import NoteDraft
+
+
+@pytest.fixture(autouse=True)
+def _utc() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        ("", "-"),
+        (True, "yes"),
+        (0, "0"),
+        (["a", None], "a, -"),
+        ((), "-"),
+        ({"agent": "anna", "cause": 17}, "agent=anna cause=17"),
+        ("bell\x07 and\nline \x1b[31m", "bell  and line  [31m"),
+        ("[bold]Müller[/bold]", "[bold]Müller[/bold]"),
+        (NOON, "2026-03-01 12:00:00"),
+    ],
+)
+def test_shown(value: object, text: str) -> None:
+    assert output.shown(value) == text
+
+
+def test_a_table_in_a_pipe_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 300
+    output.table(("A", "B"), [("[red]1[/red]", long), (None, "2")], empty="none")
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert long in out
+    assert "[red]1[/red]" in out
+
+
+def test_an_empty_table_says_so_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("A",), [], empty="No calls.")
+    assert capsys.readouterr() == ("", "No calls.\n")
+
+
+def test_facts_keep_the_lines_of_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    output.facts([("Id", 7), ("Text", "one\ntwo\x1b[2J"), ("Empty", "")])
+    assert capsys.readouterr().out == "Id:    7\nText:  one\n       two [2J\nEmpty: -\n"
+
+
+def test_json_of_models_and_times(capsys: pytest.CaptureFixture[str]) -> None:
+    output.json({"at": NOON, "draft": NoteDraft(text="Grüße")})
+    text = capsys.readouterr().out
+    assert "Grüße" in text
+    assert json.loads(text)["at"] == "2026-03-01T12:00:00Z"
+    assert json.loads(text)["draft"]["text"] == "Grüße"
+    assert output.json_line({"a": 1}) == '{"a":1}'
+
+
+def test_moments() -> None:
+    assert output.moment(NOON.timestamp()) == NOON
+    assert output.moment("2026-03-01T12:00:00Z") == NOON
+    assert output.moment("soon") == "soon"
+    assert output.moment(None) is None
