@@ -305,3 +305,4 @@ class Caller(asyncio.DatagramProtocol):
             if task is not asyncio.current_task():
                 self._stop_repeating(method)
         self._note("ended", detail=f"{who}: {detail}" if detail else who)
+        self.events.close("the call is over")

@@ -5,6 +5,7 @@ A sample is an ``array("h")`` element; everything here is mono at 8,000 samples 
 
 from __future__ import annotations
 
+import math
 import wave
 from array import array
 from pathlib import Path
@@ -93,3 +94,15 @@ def write_wav(path: Path, samples: array[int]) -> None:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.writeframes(samples.tobytes())
+
+
+def melody(pitch_hz: float, seconds: float = 3.0) -> array[int]:
+    """A sound that can be told from others, and whose places can be told from each other."""
+    turn = 2 * math.pi / RATE
+    return array(
+        "h",
+        [
+            int(7000 * math.sin(turn * (pitch_hz + 90 * math.sin(i / 2400)) * i))
+            for i in range(int(seconds * RATE))
+        ],
+    )

@@ -25,10 +25,18 @@ def _die_with_parent() -> None:
 class Program:
     """A running program. Ends by ``stop``, or together with this process."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        log: Path,
+        environment: Mapping[str, str],
+    ) -> None:
         self.name = name
         self.process = process
         self.log = log
+        self.environment = environment
+        """With which it was started."""
 
     @classmethod
     async def start(
@@ -45,6 +53,7 @@ class Program:
 
         Raises ``ServiceError`` when it cannot be started.
         """
+        whole = {**os.environ, **(environment or {})}
         with log.open("ab") as sink:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -53,12 +62,12 @@ class Program:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=sink if output is None else output,
                     stderr=sink,
-                    env={**os.environ, **(environment or {})},
+                    env=whole,
                     preexec_fn=_die_with_parent,
                 )
             except OSError as error:
                 raise ServiceError(f"{name}: {argv[0]} does not start: {error}") from error
-        return cls(name, process, log)
+        return cls(name, process, log, whole)
 
     @property
     def pid(self) -> int:
