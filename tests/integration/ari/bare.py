@@ -13,7 +13,7 @@ from string import Template
 from vsek.embedded import packages
 from vsek.embedded.servant import command_as, free_port, home_for, unprivileged
 
-USER = "tester"
+USER = "asterisk"
 PASSWORD = "only-on-loopback"
 
 MODULES = (
@@ -112,7 +112,7 @@ class BareAsterisk:
 
     def _configure(self) -> None:
         share = self.prefix.root / "usr/share/asterisk"
-        for name in ("etc", "lib", "data/sounds", "spool", "run", "log"):
+        for name in ("etc", "lib", "data/sounds", "spool/recording", "run", "log"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
         (self.home / "data/sounds/en").symlink_to(self.sounds)
         (self.home / "data/documentation").symlink_to(share / "documentation")
