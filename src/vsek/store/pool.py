@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -65,21 +66,31 @@ async def open_pool(dsn: str, *, size: int = 4) -> Pool:
 
     Raises ``InputError`` when the DSN cannot be read.
     """
+    _check(dsn)
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        server_settings={"application_name": "vsek"},
+    )
+
+
+def _check(dsn: str) -> None:
+    """asyncpg reads the DSN only when it connects; a wrong one is told at once."""
     try:
-        return await asyncpg.create_pool(
-            dsn,
-            min_size=0,
-            max_size=size,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={"application_name": "vsek"},
-        )
-    except (ValueError, asyncpg.ClientConfigurationError) as error:
+        address = urlsplit(dsn)
+        good = address.scheme in ("postgresql", "postgres") and address.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        # The DSN may hold a password: it is not repeated.
         raise InputError(
-            f"The database DSN cannot be read: {error}",
+            "The database DSN cannot be read",
             field="database.dsn",
             remedy="Write it like postgresql://USER@HOST:PORT/DATABASE",
-        ) from None
+        )
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Migrations against a real server: several at once, killed half way, a user named like a schema."""
+"""Migrations against a real server: several at once, failing half way, user named as schema."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.integration.store.makers import T0, closed, moved, opened, step
+
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.records import Record
 from vsek.errors import InputError
@@ -96,7 +96,7 @@ async def test_hostile_text_is_stored_clean(conn: Connection) -> None:
     view = await calls.show(conn, "c1")
     assert view.caller_name.startswith("Evil x")
     assert len(view.caller_name) == 120
-    assert list(view.steps[0].detail.values())[0].startswith("Evil x")
+    assert next(iter(view.steps[0].detail.values())).startswith("Evil x")
 
 
 @pytest.mark.parametrize("moment", [float("nan"), float("inf"), 1e300])
