@@ -20,6 +20,7 @@ import uvicorn
 
 from vsek import ari
 from vsek.acd.effects import AgentChanged
+from vsek.call.events import CommandFailed
 from vsek.call.model import Directory as CallDirectory
 from vsek.domain.directory import Directory
 from vsek.domain.ids import CallId
@@ -156,7 +157,7 @@ class _Process:
             command_sockets=s.command_sockets,
             deadline_s=s.deadline_s,
         )
-        self.commander = AriCommander(self.ari, s.app, lambda event: self.switchboard.post(event))
+        self.commander = AriCommander(self.ari, s.app, self._post)
         self.switchboard = Switchboard(
             self.journal, self.commander, self.writer, watch=self._agent_changed
         )
@@ -254,6 +255,9 @@ class _Process:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.ari.close()
         log.info("stopped")
+
+    def _post(self, event: CommandFailed) -> None:
+        self.switchboard.post(event)
 
     # --- parts -----------------------------------------------------------------------------
 

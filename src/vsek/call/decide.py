@@ -17,7 +17,7 @@ from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call import script
 from vsek.call.model import Call, ClientScript, Directory, Leg, LegStage, State
-from vsek.call.reconcile import reconcile
+from vsek.call.reconcile import NO_CALL, reconcile
 from vsek.call.script import Desk
 from vsek.call.table import TABLE, Happening
 from vsek.domain.ids import AgentId, CallId
@@ -25,6 +25,9 @@ from vsek.domain.outcomes import Outcome
 from vsek.domain.records import CallOpened, NoteDueMoved
 
 _GUARD = "guard:"
+_NOT_FOUND = 404
+_CONFLICT = 409
+"""The leg is there already, or was dialled already: the command was sent twice."""
 
 
 def decide(state: State, event: ev.Event, now: float) -> list[do.Effect]:
@@ -146,7 +149,11 @@ ChannelEvent = ev.ChannelUp | ev.ChannelRinging | ev.LegReady | ev.Joined | ev.C
 def _channel_event(desk: Desk, event: ChannelEvent) -> None:
     call_id = desk.state.channels.get(event.channel_id)
     if call_id is None:
-        return  # a channel that is none of ours, or one that we know to be gone
+        # None of ours, or known to be gone; but a leg that came so late that it was given up must
+        # not stay.
+        if isinstance(event, ev.LegReady):
+            desk.do(do.HangupStray(NO_CALL, event.channel_id))
+        return
     call = desk.state.calls[call_id]
     if event.channel_id == call.channel_id:
         _caller_event(desk, call, event)
@@ -209,10 +216,13 @@ def _command_failed(desk: Desk, event: ev.CommandFailed) -> None:
         happen(desk, call, Happening.SOUND_DONE)
     elif event.command == "Join":
         leg = call.leg
-        if leg is not None:
+        if leg is not None and leg.channel_id == event.channel_id:
             happen(desk, call, Happening.JOIN_FAILED, leg, event.status, event.message)
     elif event.command in ("CreateLeg", "Dial"):
-        _leg_failed(desk, call, event)
+        if event.status != _CONFLICT:
+            _leg_failed(desk, call, event)
+    elif event.status == _NOT_FOUND:
+        _channel_event(desk, ev.ChannelGone(event.channel_id))
 
 
 def _leg_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:

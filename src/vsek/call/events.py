@@ -69,7 +69,11 @@ class Joined(msgspec.Struct, frozen=True, tag=True):
 
 
 class CommandFailed(msgspec.Struct, frozen=True, tag=True):
-    """Asterisk refused a command, or did not answer it in time (``status`` 0)."""
+    """Asterisk refused a command, or did not answer it in time (``status`` 0).
+
+    Told of are ``CreateLeg``, ``Dial``, ``Join`` (``channel_id`` is the leg), ``Play``, and of
+    ``Hangup`` and ``HangupLeg`` that there is nothing to hang up (404).
+    """
 
     command: str
     """Name of the effect, for example ``CreateLeg``."""

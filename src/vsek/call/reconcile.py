@@ -15,10 +15,9 @@ from vsek.call.events import Reconciled
 from vsek.call.model import Call, Leg, LegStage
 from vsek.call.script import Desk, forget_if_empty
 from vsek.call.table import Happening
-from vsek.domain.ids import CallId, ChannelId
+from vsek.domain.ids import OURS, CallId, ChannelId
 from vsek.domain.outcomes import Stage
 
-OURS = "vsek-"
 NO_CALL = CallId("")
 
 Happen = Callable[..., None]
@@ -27,12 +26,24 @@ Happen = Callable[..., None]
 def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
     """Act on every difference between the state and ``world``."""
     state = desk.state
-    for call in list(state.calls.values()):
-        _legs(desk, call, world, happen)
+    # What is decided from here on can make new legs; the picture of the world is older.
+    known = set(state.channels)
+    calls = list(state.calls.values())
+    # Who hung up comes first: nobody is to be rung, or blamed, for a caller who is gone.
+    for call in calls:
+        if not call.caller_gone and call.channel_id not in world.channels:
+            del state.channels[call.channel_id]
+            call.caller_gone = True
+            happen(desk, call, Happening.CALLER_GONE)
+    for call in calls:
+        for leg in [leg for leg in call.legs.values() if leg.channel_id in known]:
+            _leg(desk, call, leg, world, happen)
         if call.call_id in state.calls:
+            forget_if_empty(desk, call)
+        if call.call_id in state.calls and not call.caller_gone:
             _caller(desk, call, world, happen)
     for channel_id in world.channels:
-        if channel_id.startswith(OURS) and channel_id not in state.channels:
+        if channel_id.startswith(OURS) and channel_id not in known:
             desk.do(do.HangupStray(NO_CALL, channel_id))
     bridges = {call.bridge_id for call in state.calls.values() if call.stage is not Stage.ENDED}
     for bridge_id in world.bridges:
@@ -40,43 +51,34 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
             desk.do(do.DestroyBridge(NO_CALL, ChannelId(""), bridge_id))
 
 
-def _legs(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
-    for leg in list(call.legs.values()):
-        current = leg.channel_id == call.leg_id
-        if leg.channel_id not in world.channels:
-            del desk.state.channels[leg.channel_id]
-            del call.legs[leg.channel_id]
-            if current:
-                leg.stage = LegStage.LEAVING
-                happen(desk, call, Happening.LEG_GONE, leg, 0)
-            if call.call_id in desk.state.calls:
-                forget_if_empty(desk, call)
-        elif not current:
-            desk.do(do.HangupLeg(call.call_id, leg.channel_id, "normal"))
-        else:
-            _current_leg(desk, call, leg, world.channels[leg.channel_id], happen)
-
-
-def _current_leg(desk: Desk, call: Call, leg: Leg, state: str, happen: Happen) -> None:
-    if call.stage not in (Stage.GREETING, Stage.WAITING):
-        return
-    if state == "Up":
-        happen(desk, call, Happening.LEG_UP, leg)
-    elif state == "Down":
-        # Created, perhaps never dialled. Dialling twice is refused by Asterisk and harmless.
-        happen(desk, call, Happening.LEG_READY, leg)
+def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) -> None:
+    current = leg.channel_id == call.leg_id
+    if leg.channel_id not in world.channels:
+        del desk.state.channels[leg.channel_id]
+        del call.legs[leg.channel_id]
+        if current:
+            leg.stage = LegStage.LEAVING
+            happen(desk, call, Happening.LEG_GONE, leg, 0)
+    elif not current:
+        desk.do(do.HangupLeg(call.call_id, leg.channel_id, "normal"))
+    elif call.stage in (Stage.GREETING, Stage.WAITING):
+        match world.channels[leg.channel_id]:
+            case "Up":
+                happen(desk, call, Happening.LEG_UP, leg)
+            case "Down":
+                # Perhaps never dialled. Dialling twice is refused by Asterisk and harmless.
+                leg.stage = LegStage.CREATING
+                happen(desk, call, Happening.LEG_READY, leg)
+            case _ if leg.stage is not LegStage.RINGING:
+                happen(desk, call, Happening.LEG_RINGING, leg)
+            case _:
+                pass
 
 
 def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
-    if call.channel_id not in world.channels:
-        if not call.caller_gone:
-            del desk.state.channels[call.channel_id]
-            call.caller_gone = True
-            happen(desk, call, Happening.CALLER_GONE)
-        if call.call_id in desk.state.calls:
-            forget_if_empty(desk, call)
-        return
     up = world.channels[call.channel_id] == "Up"
+    if call.bridge_id and call.bridge_id not in world.bridges and call.stage is not Stage.ENDED:
+        desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
     match call.stage:
         case Stage.ENDED:
             desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
@@ -89,13 +91,10 @@ def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
                 happen(desk, call, Happening.SOUND_DONE)
         case _:
             _resume_waiting(desk, call, up)
-    if call.bridge_id and call.bridge_id not in world.bridges and call.stage is not Stage.ENDED:
-        desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
 
 
 def _start_again(desk: Desk, call: Call) -> None:
     """The answer never reached Asterisk: the caller still hears it ring."""
-    assert call.script is not None or call.announcement
     media = call.announcement or (call.script.greeting if call.script is not None else "")
     desk.do(do.Answer(call.call_id, call.channel_id))
     desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, media))
@@ -121,5 +120,8 @@ def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
         return
     if not up:
         desk.do(do.Answer(call.call_id, call.channel_id))
-    desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
+    if call.sounds:
+        last = f"{OURS}{call.call_id}-s{call.sounds}"
+        desk.do(do.StopSound(call.call_id, call.channel_id, last))
+    desk.do(do.StopMusic(call.call_id, call.channel_id))
     desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))

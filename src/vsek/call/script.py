@@ -8,7 +8,8 @@ rings at once, and one who picks up early cuts the greeting short, because a hum
 caller phoned for.
 
 A closed call stays in the state as ``ENDED`` until Asterisk has reported the end of each of its
-channels, so that nothing is left behind; a guard timer asks again where a report is missing.
+channels (or has said that it does not know them), so that nothing is left behind; a guard timer
+asks again where a report is missing.
 
 Handlers never fail because something is gone already: the report of its end is on its way and is
 what counts.
@@ -22,14 +23,14 @@ from vsek.acd import events as acd_events
 from vsek.acd.effects import CancelTimer, Offer, SetTimer, WithdrawOffer
 from vsek.call import effects as do
 from vsek.call.model import Call, Leg, LegStage, State
-from vsek.domain.ids import ChannelId
+from vsek.domain.ids import OURS, ChannelId
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.records import CallClosed, CallStep
 
 GUARD_ANNOUNCEMENT_S = 120.0
 """An announcement whose end was never reported is taken to have ended."""
 GUARD_ENDED_S = 10.0
-"""A closed call whose channels were not reported gone is hung up once more and forgotten."""
+"""A closed call whose channels were not reported gone is hung up again after this time."""
 DIAL_GUARD_S = 15.0
 """How much longer than the offer Asterisk would let an agent's phone ring on its own."""
 
@@ -128,7 +129,7 @@ def _answer(desk: Desk, call: Call) -> None:
 
 def _play(desk: Desk, call: Call, media: str) -> None:
     call.sounds += 1
-    call.sound_id = f"vsek-{call.call_id}-s{call.sounds}"
+    call.sound_id = f"{OURS}{call.call_id}-s{call.sounds}"
     desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, media))
 
 
@@ -139,7 +140,7 @@ def _stop_sound(desk: Desk, call: Call) -> None:
 
 
 def _wait(desk: Desk, call: Call) -> None:
-    """The caller of a ``greet`` client hears music until an agent is there."""
+    """A caller who was answered hears the client's music until an agent is there."""
     assert call.script is not None
     call.stage = Stage.WAITING
     desk.step(call, "music")
@@ -169,7 +170,7 @@ def offer(desk: Desk, call: Call, made: Offer) -> None:
     script = call.script
     assert script is not None
     call.offers += 1
-    leg = Leg(ChannelId(f"vsek-{made.offer_id}"), made.agent_id, made.offer_id)
+    leg = Leg(ChannelId(f"{OURS}{made.offer_id}"), made.agent_id, made.offer_id)
     call.legs[leg.channel_id] = leg
     call.leg_id = leg.channel_id
     desk.state.channels[leg.channel_id] = call.call_id
@@ -185,7 +186,7 @@ def offer(desk: Desk, call: Call, made: Offer) -> None:
         )
     )
     if not call.bridge_id:
-        call.bridge_id = f"vsek-{call.call_id}"
+        call.bridge_id = f"{OURS}{call.call_id}"
         desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
 
 
@@ -206,7 +207,9 @@ def _drop_leg(desk: Desk, call: Call, leg: Leg, reason: str) -> None:
 
 
 def leg_ready(desk: Desk, call: Call, leg: Leg) -> None:
-    """The new leg is ours: ring the agent."""
+    """The new leg is ours: ring the agent, once."""
+    if leg.stage is not LegStage.CREATING:
+        return
     leg.stage = LegStage.DIALLED
     timeout_s = desk.state.directory.rules.ring_timeout_s + DIAL_GUARD_S
     desk.do(do.Dial(call.call_id, leg.channel_id, timeout_s))
@@ -214,8 +217,9 @@ def leg_ready(desk: Desk, call: Call, leg: Leg) -> None:
 
 def leg_ringing(desk: Desk, call: Call, leg: Leg) -> None:
     """The agent's softphone rings."""
-    leg.stage = LegStage.RINGING
-    desk.step(call, "agent_ringing", agent=leg.agent_id)
+    if leg.stage is not LegStage.RINGING:  # 180 may come more than once
+        leg.stage = LegStage.RINGING
+        desk.step(call, "agent_ringing", agent=leg.agent_id)
 
 
 def leg_up(desk: Desk, call: Call, leg: Leg) -> None:
@@ -291,7 +295,6 @@ def join_failed(desk: Desk, call: Call, leg: Leg, status: int, message: str) -> 
 
 def _back_to_queue(desk: Desk, call: Call, leg: Leg, why: str) -> None:
     """The agent was lost between picking up and being heard: the caller keeps the place."""
-    assert call.script is not None
     call.leg_id = None
     call.agent_id = None
     call.answered_at = None
@@ -299,10 +302,11 @@ def _back_to_queue(desk: Desk, call: Call, leg: Leg, why: str) -> None:
     desk.step(call, "agent_lost", agent=leg.agent_id, reason=why)
     _drop_leg(desk, call, leg, "normal")
     desk.distribute(desk, acd_events.AgentReleased(call.call_id, leg.agent_id))
-    if call.script.policy == "greet":
-        _wait(desk, call)
-    else:
-        call.stage = Stage.WAITING
+    # The caller may be in the bridge already: out of it, the next offer makes a new one.
+    desk.do(do.DestroyBridge(call.call_id, call.channel_id, call.bridge_id))
+    call.bridge_id = ""
+    # Was answered, so hears music now, whatever the policy: ringing would be over.
+    _wait(desk, call)
     _queue(desk, call)
 
 
@@ -317,7 +321,7 @@ def caller_left(desk: Desk, call: Call) -> None:
         close(desk, call, call.outcome_if_left, call.reason_if_left)
 
 
-def agent_left(desk: Desk, call: Call) -> None:
+def agent_left(desk: Desk, call: Call, leg: Leg, cause: int) -> None:
     """The agent hung up, so the talk is over."""
     close(desk, call, Outcome.ANSWERED, "agent_hangup")
 
@@ -346,16 +350,13 @@ def close(desk: Desk, call: Call, outcome: Outcome, reason: str) -> None:
         )
     )
     desk.arm_guard(call, GUARD_ENDED_S)
-    if stage is Stage.TALKING and leg is not None:
-        _drop_leg(desk, call, leg, "normal")
-        desk.distribute(desk, acd_events.AgentReleased(call.call_id, leg.agent_id))
-    elif stage is Stage.CONNECTING and leg is not None:
-        call.leg_id = None
-        _drop_leg(desk, call, leg, "normal")
-        desk.distribute(desk, acd_events.AgentReleased(call.call_id, leg.agent_id))
-    elif call.script is not None and stage in (Stage.GREETING, Stage.WAITING):
+    if stage in (Stage.GREETING, Stage.WAITING):
         desk.distribute(desk, acd_events.CallLeft(call.call_id))
-    call.leg_id = None
+    elif call.agent_id is not None:
+        call.leg_id = None
+        if leg is not None:  # unless its end is why the call ends
+            _drop_leg(desk, call, leg, "normal")
+        desk.distribute(desk, acd_events.AgentReleased(call.call_id, call.agent_id))
     if call.bridge_id:
         desk.do(do.DestroyBridge(call.call_id, call.channel_id, call.bridge_id))
     if not call.caller_gone:
@@ -375,10 +376,10 @@ def guard_due(desk: Desk, call: Call) -> None:
     if call.stage is Stage.ANNOUNCEMENT:
         announcement_done(desk, call)
     elif call.stage is Stage.ENDED:
+        # Where there is nothing to hang up any more, the answer to this says so. A call that was
+        # forgotten with its caller still there would come back as a new one.
         if not call.caller_gone:
             desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
-            desk.state.channels.pop(call.channel_id, None)
         for leg in call.legs.values():
             desk.do(do.HangupLeg(call.call_id, leg.channel_id, "normal"))
-            desk.state.channels.pop(leg.channel_id, None)
-        del desk.state.calls[call.call_id]
+        desk.arm_guard(call, GUARD_ENDED_S)

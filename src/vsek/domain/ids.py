@@ -1,6 +1,6 @@
 """Identifiers. Each is a plain string with a type of its own.
 
-Ids that vsek chooses for things inside Asterisk begin with ``vsek-`` and carry the call id, so
+Ids that vsek chooses for things inside Asterisk begin with :data:`OURS` and carry the call id, so
 that leftovers can be recognised and a repeated command is harmless.
 """
 
@@ -16,6 +16,10 @@ ClientId = NewType("ClientId", str)
 AgentId = NewType("AgentId", str)
 ChannelId = NewType("ChannelId", str)
 OfferId = NewType("OfferId", str)
+
+OURS = "vsekcall-"
+"""No channel of Asterisk's own begins like this; its ids begin with its system name and a dash, and
+``vsek`` is a likely system name."""
 
 # Letters that nobody confuses when a call id is read out on the phone.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"

@@ -16,6 +16,7 @@ import structlog
 
 from vsek.ari.protocol import Reply
 from vsek.domain.agent import REALM, Agent
+from vsek.domain.ids import AgentId
 from vsek.errors import ServiceError
 
 log = structlog.get_logger(__name__)
@@ -90,7 +91,7 @@ class Accounts:
         self._transport = transport
         self._pushed: dict[str, Agent] = {}
 
-    async def sync(self, agents: Mapping[str, Agent]) -> set[str]:
+    async def sync(self, agents: Mapping[AgentId, Agent]) -> set[str]:
         """Push what changed, remove what is no longer there; returns the ids that were touched.
 
         Raises ``ServiceError`` when Asterisk refuses.
@@ -145,7 +146,7 @@ class Accounts:
                 )
         log.info("account_pushed", agent_id=agent.id)
 
-    async def _strangers(self, agents: Mapping[str, Agent]) -> list[str]:
+    async def _strangers(self, agents: Mapping[AgentId, Agent]) -> list[str]:
         """Accounts of ours whose agents are gone."""
         gone = set(self._pushed) - set(agents)
         reply = await self._client.http("GET", "endpoints/PJSIP")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import structlog
 
 from vsek.ari.errors import AriError, AriTimeout
-from vsek.ari.protocol import Reply
+from vsek.ari.protocol import Query, Reply
 from vsek.call import effects as do
 from vsek.call.events import CommandFailed
 
@@ -30,12 +30,13 @@ _CONFLICT = 409
 class AriSubmit(Protocol):
     """What this needs of :class:`vsek.ari.Client`."""
 
-    def submit(  # noqa: PLR0917 - the signature of the client
+    def submit(
         self,
         method: str,
         uri: str,
-        query: dict[str, str] | None = None,
+        query: Query | None = None,
         body: Any = None,
+        *,
         lane: str = "",
         deadline_s: float | None = None,
     ) -> asyncio.Future[Reply]:
@@ -133,8 +134,10 @@ class AriCommander:
         )
         if isinstance(command, do.Dial) and status == _CONFLICT:
             return  # dialled twice, after a reconnect
-        if isinstance(command, _TELLING):
-            self._post(CommandFailed(name, command.call_id, command.channel_id, status, message))
+        gone = status == _GONE and isinstance(command, do.Hangup | do.HangupLeg)
+        if gone or isinstance(command, _TELLING):
+            about = command.leg_id if isinstance(command, do.Join) else command.channel_id
+            self._post(CommandFailed(name, command.call_id, about, status, message))
 
 
 def _leg_variables(command: do.CreateLeg) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import structlog
 from vsek.call.events import DirectoryChanged
 from vsek.domain.agent import Agent
 from vsek.domain.directory import Directory
+from vsek.domain.ids import AgentId
 from vsek.errors import ServiceError
 from vsek.settings import Settings
 from vsek.switchboard.control import Synced
@@ -45,7 +46,7 @@ class Sounds(Protocol):
 class AccountKeeper(Protocol):
     """Keeps the agents' SIP accounts."""
 
-    async def sync(self, agents: Mapping[str, Agent]) -> set[str]:
+    async def sync(self, agents: Mapping[AgentId, Agent]) -> set[str]:
         """Make Asterisk's accounts equal to these."""
 
 

@@ -15,9 +15,9 @@ import structlog
 
 from vsek.ari.protocol import Reply
 from vsek.call.events import Reconciled
-from vsek.domain.ids import ChannelId
+from vsek.domain.ids import OURS, ChannelId
 from vsek.errors import ServiceError
-from vsek.switchboard.translate import OURS, VARIABLES
+from vsek.switchboard.translate import VARIABLES
 
 log = structlog.get_logger(__name__)
 

@@ -17,11 +17,10 @@ from vsek.ari._generated.events import (
 )
 from vsek.ari.base import Event as AriEvent
 from vsek.call import events as ev
-from vsek.domain.ids import CallId, ChannelId, new_call_id
+from vsek.domain.ids import OURS, CallId, ChannelId, new_call_id
 from vsek.domain.numbers import is_dialable, normalise
 from vsek.domain.text import clean_line
 
-OURS = "vsek-"
 CALLER = "in"
 LEG = "leg"
 MAX_FORWARDERS = 16

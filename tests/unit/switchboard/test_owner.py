@@ -116,7 +116,7 @@ async def test_an_event_caused_while_deciding_waits_its_turn(tmp_path: Path) -> 
 async def test_a_restart_has_the_same_state_and_sends_no_command_again(tmp_path: Path) -> None:
     first = await start(tmp_path)
     first.switchboard.post(arrival())
-    first.switchboard.post(ev.LegReady(ChannelId("vsek-call-1.1")))
+    first.switchboard.post(ev.LegReady(ChannelId("vsekcall-call-1.1")))
     second = Bench(tmp_path)
     assert second.replayed == first.journal.last_number
     assert second.switchboard.state == first.switchboard.state
@@ -141,9 +141,9 @@ async def test_timers_of_a_restored_state_run_out_after_the_picture_of_the_world
     first.switchboard.post(arrival())
     second = Bench(tmp_path)
     second.clock.now = 5000.0  # the ring timeout passed long ago
-    leg = ChannelId("vsek-call-1.1")
+    leg = ChannelId("vsekcall-call-1.1")
     second.switchboard.post(
-        ev.Reconciled({ChannelId("in-1"): "Up", leg: "Up"}, {"vsek-call-1": ()}, ())
+        ev.Reconciled({ChannelId("in-1"): "Up", leg: "Up"}, {"vsekcall-call-1": ()}, ())
     )
     second.switchboard.open()
     # The agent picked up in the gap: joined, and no ring timer is left to take that back.
@@ -163,7 +163,7 @@ async def test_a_broken_decision_stops_neither_the_next_event_nor_the_replay(
         return real(state, event, now)
 
     monkeypatch.setattr(owner_module, "decide", faulty)
-    bench.switchboard.post(ev.SoundDone("vsek-x-s1", CallId("x")))
+    bench.switchboard.post(ev.SoundDone("vsekcall-x-s1", CallId("x")))
     bench.switchboard.post(arrival())
     assert "Ring" in bench.commands.kinds()
     again = Bench(tmp_path)

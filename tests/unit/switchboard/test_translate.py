@@ -103,7 +103,7 @@ def test_commas_and_equals_signs_survive_the_arguments() -> None:
     assert arrive(did="+493099", name="Müller, A=B & Söhne").caller_name == "Müller, A=B & Söhne"
 
 
-LEG = "vsek-260101-000000-abcdef.1"
+LEG = "vsekcall-260101-000000-abcdef.1"
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ LEG = "vsek-260101-000000-abcdef.1"
         (
             event(
                 ari.PlaybackFinished,
-                playback={"id": "vsek-260101-000000-abcdef-s2", "state": "done"},
+                playback={"id": "vsekcall-260101-000000-abcdef-s2", "state": "done"},
             ),
-            ev.SoundDone("vsek-260101-000000-abcdef-s2", CallId("260101-000000-abcdef")),
+            ev.SoundDone("vsekcall-260101-000000-abcdef-s2", CallId("260101-000000-abcdef")),
         ),
         (event(ari.PlaybackFinished, playback={"id": "foreign", "state": "done"}), None),
         (event(ari.ChannelDtmfReceived, channel=channel(), digit="1", duration_ms=80), None),
