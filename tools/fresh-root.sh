@@ -38,6 +38,7 @@ carry() { # carry ROOT PATH…   copies to the same place in the root, as files 
 
 carry_configuration() { # carry_configuration ROOT
   local root=$1 file
+  rm -f "$root/etc/apt/sources.list" # debootstrap's; the machine's own sources take its place
   carry "$root" /etc/pip.conf /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/auth.conf.d \
     /etc/apt/preferences.d /etc/apt/keyrings /etc/apt/trusted.gpg.d /usr/share/keyrings \
     /etc/ssl/certs /usr/local/share/ca-certificates
