@@ -181,7 +181,7 @@ def offer(desk: Desk, call: Call, made: Offer) -> None:
             leg.channel_id,
             made.agent_id,
             call.channel_id,
-            call.caller_number,
+            call.caller_number or "anonymous",
             script.name,
         )
     )

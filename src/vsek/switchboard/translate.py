@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote
@@ -24,6 +25,7 @@ from vsek.domain.text import clean_line
 CALLER = "in"
 LEG = "leg"
 MAX_FORWARDERS = 16
+_QUOTED_PAIR = re.compile(r"\\([\"\\])")
 
 # The variables in which the dialplan leaves the same as in the arguments, for recovery.
 VARIABLES = {
@@ -104,7 +106,7 @@ class Translator:
             channel_id,
             dids=tuple(dict.fromkeys(did for did in dids if did)),
             caller_number=caller,
-            caller_name="" if withheld else clean_line(values.get("name", "")),
+            caller_name="" if withheld else _caller_name(values.get("name", "")),
             caller_withheld=withheld or not caller,
             forwarded_by=self._forwarders(chain),
             forward_reason=clean_line(values.get("reason", ""), 40),
@@ -117,3 +119,8 @@ class Translator:
     def _number(self, raw: str) -> str:
         number = normalise(raw, self._country)
         return number if is_dialable(number) else ""
+
+
+def _caller_name(raw: str) -> str:
+    # Asterisk passes a quoted display name on with its escapes (RFC 3261, 25.1: quoted-pair).
+    return clean_line(_QUOTED_PAIR.sub(r"\1", raw))

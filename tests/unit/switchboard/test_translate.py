@@ -153,3 +153,7 @@ LEG = "vsekcall-260101-000000-abcdef.1"
 )
 def test_other_events(given: AriEvent, expected: ev.Event | None) -> None:
     assert Translator("DE").translate(given) == expected
+
+
+def test_escapes_of_a_quoted_name_are_undone() -> None:
+    assert arrive(did="+493099", name='O\\"Neil \\\\ Co').caller_name == 'O"Neil \\ Co'
