@@ -109,6 +109,8 @@ SET last_error = $2, retry_at = $3, request = CASE WHEN $4 THEN NULL ELSE reques
 WHERE id = $1 AND acked_at IS NULL
 """
 
+_Callback = Callable[..., None]
+
 # Outcomes that an agent brought about; everything else was missed, unless an agent wrote a note.
 _TALKED = frozenset({Outcome.ANSWERED, Outcome.PUT_THROUGH, Outcome.CALLBACK})
 _ERROR_LIMIT = 500
@@ -130,8 +132,8 @@ class NoteOutbox:
         self._pool = pool
         self._operations = operations
         self._country = country
-        self._listener: PoolConnectionProxy[Row] | None = None
-        self._notified: Callable[..., None] = lambda *_: None
+        self._listener: tuple[PoolConnectionProxy[Row], _Callback, _Callback] | None = None
+        self._hears = False
 
     async def claim(self, now: float, *, limit: int, lease_s: float) -> list[DueNote]:
         """Up to ``limit`` notes that are due; nobody else gets them for ``lease_s`` seconds.
@@ -164,35 +166,41 @@ class NoteOutbox:
     async def listen(self, wake: Callable[[], None]) -> None:
         """Have ``wake`` called when something may have become due. Cheap when it already is so;
         to be repeated, since a lost connection ends it. Raises ``ServiceError``."""
-        if self._listener is not None and not self._listener.is_closed():
+        if self._listener is not None and self._hears:
             return
         await self.close()
 
         def notified(*_: object) -> None:
             wake()
 
+        def lost(*_: object) -> None:
+            self._hears = False
+            wake()
+
         try:
             connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT_S)
-            self._listener, self._notified = connection, notified
-            connection.add_termination_listener(notified)
+            self._listener = (connection, notified, lost)
             await connection.add_listener(NOTE_DUE_CHANNEL, notified)
+            connection.add_termination_listener(lost)
+            self._hears = not connection.is_closed()
         except UNREACHABLE as error:
             await self.close()
             raise as_service_error(error) from error
 
     async def close(self) -> None:
         """Stop listening."""
-        connection, self._listener = self._listener, None
-        if connection is None:
+        if self._listener is None:
             return
+        (connection, notified, lost), self._listener = self._listener, None
+        heard, self._hears = self._hears, False
         try:
-            if not connection.is_closed():
-                connection.remove_termination_listener(self._notified)
-                await connection.remove_listener(NOTE_DUE_CHANNEL, self._notified)
+            # A connection that was cut has left the pool by itself and answers nothing.
+            if heard:
+                connection.remove_termination_listener(lost)
+                await connection.remove_listener(NOTE_DUE_CHANNEL, notified)
+            await self._pool.release(connection)
         except UNREACHABLE as error:
             _log.debug("listener_gone", error=str(error))
-        finally:
-            await self._pool.release(connection)
 
     async def _freeze(self, conn: Connection, row: Row, now: float) -> DueNote:
         """The claimed note with its request, which is built when it leaves for the first time."""

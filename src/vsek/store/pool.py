@@ -35,14 +35,15 @@ UNREACHABLE = (
     OSError,
     TimeoutError,
     ssl.SSLError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting, cancelled by an administrator
+    asyncpg.InsufficientResourcesError,  # too many connections, disk or memory full
+    asyncpg.TransactionRollbackError,  # a deadlock: the next attempt works
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
+    asyncpg.PostgresSystemError,
 )
-"""What asyncpg raises when the server is away, starting, stopping or full."""
+"""What asyncpg raises when the server is away, starting, stopping, full, or asks to try again."""
 
 
 def as_service_error(error: BaseException) -> ServiceError:
