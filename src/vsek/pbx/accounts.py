@@ -167,11 +167,12 @@ class Accounts:
 
 
 def _same(key: str, wanted: str, found: str | None) -> bool:
+    if key == "disallow":
+        return True  # not shown; what is allowed says it all
     if found is None:
         return False
-    if key in ("allow", "disallow"):
-        # Asterisk shows both as one list of codecs, in its own spelling.
-        return True
+    if key == "allow":
+        return found.strip("()").split("|") == wanted.split(",")
     if key == "qualify_timeout":
         return float(found or 0) == float(wanted)
     if key == "callerid":
