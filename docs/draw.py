@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from vsek.acd import diagram
+from vsek.call.diagram import calls_table, reasons_list
 
 FOLDER = Path(__file__).parent
 PICTURES = {
@@ -17,6 +18,7 @@ PICTURES = {
         "agents_table": diagram.agents_table(),
         "calls_diagram": f"```mermaid\n{diagram.calls_diagram()}\n```",
     },
+    "call.md": {"calls_table": calls_table(), "calls_reasons": reasons_list()},
 }
 
 
