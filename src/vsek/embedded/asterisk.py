@@ -11,12 +11,13 @@ Usage::
     server = PrivateAsterisk(folder, sip_port=5060, extra={"extensions": "[mine]\nexten => …"})
     await server.start(); …; await server.stop()      # ready when ARI answers
 
-Theory of operation. ``asterisk-conf/`` is copied to ``etc`` as it is. What is different here stands in
-``etc/vsek-local/``, which those files include: ports, generated secrets, the transport on loopback, and
-the trunk ``loopback``, which takes unauthenticated calls from 127.0.0.0/8 as the public network. Agents
-are told apart by their name and must prove it (``endpoint_identifier_order``). ``extra`` adds text
-to those local files (for tests). All folders of Asterisk lie in the run folder, so agents' accounts and
-registrations (``lib/astdb.sqlite3``) survive a restart. Ports that are not given are chosen at start.
+Theory of operation. ``asterisk-conf/`` is copied to ``etc`` as it is. What is different here stands
+in ``etc/vsek-local/``, which those files include: ports, generated secrets, the transport on
+loopback, and the trunk ``loopback``, which takes unauthenticated calls from 127.0.0.0/8 as the
+public network. Agents are told apart by their name and must prove it
+(``endpoint_identifier_order``). ``extra`` adds text to those local files (for tests). All folders
+of Asterisk lie in the run folder, so agents' accounts and registrations (``lib/astdb.sqlite3``)
+survive a restart. Ports that are not given are chosen at the first start, and kept.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ _QUIET_FILES = {
     "pjproject": "",
     "websocket_client": "",
     "cli_aliases": "[general]\n",
-    "indications": "[general]\ncountry = de\n\n[de]\ndescription = Germany\nringcadence = 1000,4000\n"
+    "indications": "[general]\ncountry = de\n\n"
+    "[de]\ndescription = Germany\nringcadence = 1000,4000\n"
     "dial = 425\nbusy = 425/480,0/480\nring = 425/1000,0/4000\ncongestion = 425/240,0/240\n"
     "callwaiting = !425/200,!0/200,!425/200,!0/5000,!425/200,!0/200,!425/200,!0/5000,0\n"
     "dialrecall = !425/80,!0/80,!425/80,!0/80,!425/80,!0/80,425\n"
@@ -151,18 +153,20 @@ class PrivateAsterisk:
         sip, http, ami = self._wanted_ports
         tries = 3
         for left in reversed(range(tries)):
-            self.sip_port = sip or free_port(socket.SOCK_DGRAM)
-            self.http_port = http or free_port()
-            self.ami_port = ami or free_port()
+            self.sip_port = sip or self.sip_port or free_port(socket.SOCK_DGRAM)
+            self.http_port = http or self.http_port or free_port()
+            self.ami_port = ami or self.ami_port or free_port()
             await asyncio.to_thread(self._render, prefix)
             try:
                 await self._start_server(prefix)
-                return
             except ServiceError:
                 # A chosen port may have been taken in between: that shows as a port we cannot use.
                 await self.stop()
                 if not left or all(self._wanted_ports) or not self._port_taken():
                     raise
+                self.sip_port = self.http_port = self.ami_port = 0
+            else:
+                break
 
     def _port_taken(self) -> bool:
         told = self._servant.last_lines(60)
@@ -233,9 +237,13 @@ class PrivateAsterisk:
             (local / f"{name}.conf").write_text(text + self._extra.get(name, ""))
         for name in self._extra.keys() - self._local_files(etc, prefix).keys():
             (local / f"{name}.conf").write_text(self._extra[name])
-        for path in (self.home, self.sounds):
-            path.chmod(0o755)
-            self._account.own(path)
+        # Asterisk owns what it writes, and nobody else reads the secrets in etc; sounds are ours,
+        # and it only reads them.
+        self.home.chmod(0o755)
+        etc.chmod(0o700)
+        self._account.own(self.home)
+        self.sounds.chmod(0o755)
+        self.music_conf.chmod(0o644)
 
     def _load_secrets(self) -> None:
         file = self.home / "secrets.json"

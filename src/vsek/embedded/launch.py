@@ -1,6 +1,6 @@
 """Starts one program as another user, tied to the life of its parent.
 
-Run as a script by :mod:`vsek.embedded.servant`, with the system's isolated Python (no site, no vsek)::
+Run as a script by :mod:`vsek.embedded.servant`, in an isolated Python (no site, no vsek)::
 
     python -I -S launch.py PARENT_PID SIGNAL UID GID HOSTNAME PROGRAM ARGUMENT…
 
@@ -22,6 +22,7 @@ _CLONE_NEWUTS = 0x04000000
 
 
 def main(arguments: list[str]) -> None:
+    """Becomes the program; returns only by an exception."""
     parent, signal, uid, gid = (int(argument) for argument in arguments[:4])
     host_name, program = arguments[4], arguments[5]
     libc = ctypes.CDLL(None, use_errno=True)
@@ -32,12 +33,12 @@ def main(arguments: list[str]) -> None:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    os.umask(0o077)
+        os.umask(0o077)
     if libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0) != 0:
         sys.exit(f"{program}: cannot be tied to its parent: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent:
         sys.exit(f"{program}: not started, its parent {parent} is gone")
-    os.execv(program, arguments[5:])
+    os.execv(program, arguments[5:])  # noqa: S606 - a shell is what it must not be
 
 
 if __name__ == "__main__":

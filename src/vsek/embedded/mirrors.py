@@ -31,7 +31,8 @@ class Mirror:
 def of_this_machine(etc_apt: Path = _ETC_APT) -> list[Mirror]:
     """Archives that may carry Debian's suites, the likeliest first.
 
-    ``VSEK_DEBIAN_MIRROR`` (a URL) stands before all others. Raises ``ServiceError`` if there are none.
+    ``VSEK_DEBIAN_MIRROR`` (a URL) stands before all others. Raises ``ServiceError`` if there are
+    none.
     """
     named = os.environ.get("VSEK_DEBIAN_MIRROR")
     if named:
@@ -47,7 +48,9 @@ def of_this_machine(etc_apt: Path = _ETC_APT) -> list[Mirror]:
             continue
         for mirror, suites, components in entries:
             is_main = "main" in components and not any("security" in suite for suite in suites)
-            if is_main and mirror.uri.startswith(("http://", "https://", "file:", "copy:", "mirror")):
+            if is_main and mirror.uri.startswith(
+                ("http://", "https://", "file:", "copy:", "mirror")
+            ):
                 found.setdefault(mirror.uri.rstrip("/"), mirror)
     if not found:
         raise ServiceError(

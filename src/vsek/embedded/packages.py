@@ -9,19 +9,21 @@ Usage (blocking; the first call downloads some 60 MB, later ones only read a fil
     prefix.root / "usr/share/asterisk"         # other files of the packages
     packages.find_tool("sox")                  # from the PATH if it is there, else private
 
-Theory of operation. The mirror comes from the machine's own apt sources (or ``VSEK_DEBIAN_MIRROR``).
-apt gets a private state directory, one source for the suite that carries Asterisk 22, and a status
-file that pretends that packages which only maintainer scripts need (perl, systemd, debconf …) are
-there, so that they are not downloaded. ``apt-get --download-only`` verifies signatures and hashes
-with the keys that this machine trusts; nothing here relaxes that. ``dpkg -x`` unpacks into a fresh
-folder, and patchelf sets interpreter and DT_RPATH of the programs to that folder *once*. DT_RPATH
-(not RUNPATH) also serves the libraries and modules that a program loads, and unlike
-``LD_LIBRARY_PATH`` it does not reach a child such as ``sh``, which must use the system's libraries.
+Theory of operation. The mirror comes from the machine's own apt sources (or
+``VSEK_DEBIAN_MIRROR``). apt gets a private state directory, one source for the suite that carries
+Asterisk 22, and a status file that pretends that packages which only maintainer scripts need (perl,
+systemd, debconf …) are there, so that they are not downloaded. ``apt-get --download-only`` verifies
+signatures and hashes with the keys that this machine trusts; nothing here relaxes that. ``dpkg -x``
+unpacks into a fresh folder, and patchelf sets interpreter and DT_RPATH of the programs to that
+folder *once*. DT_RPATH (not RUNPATH) also serves the libraries and modules that a program loads,
+and unlike ``LD_LIBRARY_PATH`` it does not reach a child such as ``sh``, which must use the system's
+libraries.
 
-The cache is ``$VSEK_CACHE``, else for root ``/var/cache/vsek`` (servers run as an unprivileged user,
-who cannot enter ``/root``), else ``$XDG_CACHE_HOME/vsek`` or ``~/.cache/vsek``. A prefix is built under
-a file lock in a staging folder, then renamed; its name carries a hash of all package versions, and
-``GROUP.json`` beside it says which one is current. Builders of two runs wait for each other.
+The cache is ``$VSEK_CACHE``, else for root ``/var/cache/vsek`` (servers run as an unprivileged
+user, who cannot enter ``/root``), else ``$XDG_CACHE_HOME/vsek`` or ``~/.cache/vsek``. A prefix is
+built under a file lock in a staging folder, then renamed; its name carries a hash of all package
+versions, and ``GROUP.json`` beside it says which one is current. Builders of two runs wait for each
+other.
 """
 
 from __future__ import annotations
@@ -53,11 +55,11 @@ TESTED_ASTERISK = "22.10.1"
 SUITES = ("forky", "sid")
 """Debian suites that carry Asterisk 22, in the order in which they are tried."""
 
-_MAINTAINER_ONLY = (
-    "adduser debconf dirmngr gnupg gpg gpg-agent locales login.defs lsb-base media-types netbase"
-    " openssl passwd perl perl-base procps python3 sensible-utils ssl-cert systemd sysvinit-utils ucf"
-    " postgresql-common postgresql-client-common tzdata"
-).split()
+_MAINTAINER_ONLY = """
+    adduser debconf dirmngr gnupg gpg gpg-agent locales login.defs lsb-base media-types netbase
+    openssl passwd perl perl-base procps python3 sensible-utils ssl-cert systemd sysvinit-utils ucf
+    postgresql-common postgresql-client-common tzdata
+""".split()  # noqa: SIM905 - a list of words reads better
 
 
 @dataclass(frozen=True)
@@ -301,11 +303,12 @@ class _Apt:
     def use_suite_with_asterisk(self) -> str:
         """Points apt at the first suite that has a new enough Asterisk and returns its name."""
         troubles: list[str] = []
+        update = ["apt-get", "-qq", "-o", "APT::Update::Error-Mode=any"]
         for mirror in mirrors.of_this_machine():
             for suite in SUITES:
                 (self._folder / "vsek.sources").write_text(mirror.stanza(suite))
                 try:
-                    _run(["apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update"], self._env)
+                    _run([*update, "update"], self._env)
                     policy = _run(["apt-cache", "policy", "asterisk"], self._env)
                 except ServiceError as error:
                     troubles.append(f"{suite}: {error.message}")
@@ -341,7 +344,7 @@ class _Apt:
 
 def asterisk_is_suitable(version: str) -> bool:
     """Whether a version such as ``1:22.10.1+dfsg-1`` or ``Asterisk 22.10.1`` is one for vsek."""
-    numbers = re.search(r"(\d+)\.(\d+)\.(\d+)", version.split(":")[-1])
+    numbers = re.search(r"(\d+)\.(\d+)\.(\d+)", version.rpartition(":")[2])
     if not numbers:
         return False
     found = tuple(int(part) for part in numbers.groups())
@@ -391,10 +394,8 @@ def _make_runnable(staging: Path, final: Path, patterns: Sequence[str]) -> None:
         for file in files:
             file.chmod(file.stat().st_mode | stat.S_IWUSR)
         search = f"{libraries}:{libraries / 'pulseaudio'}"
-        _run(
-            [patchelf, "--set-interpreter", str(loader), "--force-rpath", "--set-rpath", search]
-            + [str(file) for file in files]
-        )
+        options = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", search]
+        _run([str(patchelf), *options, *(str(file) for file in files)])
     # A library with a RUNPATH of its own does not look where its program's RPATH says.
     own_path = [path for path in staging.glob("usr/lib/*/libpulse*.so*") if not path.is_symlink()]
     if own_path:

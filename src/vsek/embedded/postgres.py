@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import signal
 from pathlib import Path
 from types import TracebackType
@@ -82,33 +83,40 @@ class PrivatePostgres:
         self._password = (home / "password").read_text().strip()
         tries = 1 if self._wanted_port else 3
         for left in reversed(range(tries)):
-            self.port = self._wanted_port or free_port()
+            self.port = self._wanted_port or self.port or free_port()
             try:
                 await self._start_server(prefix, data)
-                return
             except ServiceError:
                 # Somebody else may have taken the free port in between.
                 await self.stop()
+                self.port = 0
                 if not left or "could not bind" not in self._servant.last_lines(20):
                     raise
+            else:
+                break
 
     async def _make_cluster(self, prefix: packages.Prefix, home: Path, data: Path) -> None:
-        home.chmod(0o755)
-        password = home / "password"
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe(24))
-        self._account.own(password)
-        data.mkdir(mode=0o700, exist_ok=True)
-        self._account.own(data)
+        password, unfinished = home / "password", home / "data.new"
+        await asyncio.to_thread(self._prepare_folder, home, password, unfinished)
         await run_as(
             self._account,
             prefix.tool("initdb"),
             [
-                *("-D", data, "-U", _USER, "--auth=scram-sha-256", f"--pwfile={password}"),
+                *("-D", unfinished, "-U", _USER, "--auth=scram-sha-256", f"--pwfile={password}"),
                 *("--encoding=UTF8", "--no-locale", "--locale-provider=builtin"),
                 *("--builtin-locale=C.UTF-8", "--no-sync", "--no-instructions"),
             ],
         )
+        unfinished.rename(data)
+
+    def _prepare_folder(self, home: Path, password: Path, data: Path) -> None:
+        home.chmod(0o755)
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(24))
+        self._account.own(password)
+        shutil.rmtree(data, ignore_errors=True)  # an initdb that was cut off left it behind
+        data.mkdir(mode=0o700)
+        self._account.own(data)
 
     async def _start_server(self, prefix: packages.Prefix, data: Path) -> None:
         options = {

@@ -1,10 +1,10 @@
 """Server processes that run as an unprivileged user and end with their parent.
 
 As root a server runs as ``nobody`` (PostgreSQL refuses root, and Asterisk has no need of it), else
-as the user who started it. ``home_for`` finds a folder which that user can reach: a run folder below
-``/root`` or a private temporary folder cannot be entered by ``nobody``, so the servers' own files then
-lie in ``/var/lib/vsek/NAME-HASH`` and the run folder holds a link to them. Such a home remembers where
-it belongs; one whose link is gone is removed at the next start of any stack.
+as the user who started it. ``home_for`` finds a folder which that user can reach: a run folder
+below ``/root`` or a private temporary folder cannot be entered by ``nobody``, so the servers' own
+files then lie in ``/var/lib/vsek/NAME-HASH`` and the run folder holds a link to them. Such a home
+remembers where it belongs; one whose link is gone is removed at the next start of any stack.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vsek.errors import ServiceError
 
@@ -214,14 +215,13 @@ class Servant:
         return " / ".join(lines[-count:])
 
 
-async def until_ready(
-    servant: Servant, ready: asyncio.Future[None] | asyncio.Task[None], patience_s: float
-) -> None:
+async def until_ready(servant: Servant, ready: asyncio.Future[None], patience_s: float) -> None:
     """Waits for ``ready``; raises ``ServiceError`` if the process ends first or time runs out."""
     ended = asyncio.ensure_future(servant.wait())
+    awaited: set[asyncio.Future[Any]] = {ready, ended}
     try:
         done, _ = await asyncio.wait(
-            {ready, ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+            awaited, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
         )
         if ready in done:
             ready.result()

@@ -1,0 +1,25 @@
+"""When a part that died is started again: a pure decision."""
+
+from __future__ import annotations
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+SETTLED_S = 60.0
+"""A part that ran this long has recovered: the next death is a first one again."""
+
+
+def pause_before(deaths: int) -> float:
+    """Seconds to wait before the start after the ``deaths``-th death in a row, counted from 1.
+
+    The first restart is immediate: calls wait for it. After that the pause doubles.
+    """
+    if deaths < 1:
+        raise ValueError(f"deaths is counted from 1, not {deaths}")
+    if deaths == 1:
+        return 0.0
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(deaths - 2, 16))
+
+
+def deaths_in_a_row(before: int, ran_s: float) -> int:
+    """The count after another death of a part that had run for ``ran_s`` seconds."""
+    return 1 if ran_s >= SETTLED_S else before + 1

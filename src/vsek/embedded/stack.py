@@ -1,0 +1,376 @@
+"""``vsek up``: everything in one process tree, on one machine.
+
+Theory of operation. PostgreSQL and Asterisk are started side by side, the schema is brought up to
+date, their addresses and secrets are written to ``run/stack.json`` (mode 0600, read by every other
+``vsek`` command of this run folder), then the switchboard and the note service are started as
+children. A part that dies is started again, at once the first time, then with growing pauses
+(:mod:`vsek.embedded.restart`); servers keep their ports. When both services report health, the
+ready line is given out.
+
+The end goes the other way round: switchboard, note service, Asterisk, PostgreSQL, so that whatever
+a part still writes finds its reader. Every part has a parent-death signal, so nothing survives when
+this process is killed. A lock in the run folder keeps a second stack out; ports of the last run are
+taken again where they are free, so that softphones stay registered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+import structlog
+
+from vsek.embedded import packages, restart
+from vsek.embedded.asterisk import PrivateAsterisk
+from vsek.embedded.postgres import PrivatePostgres
+from vsek.embedded.servant import Account, Servant, command_as, free_port
+from vsek.errors import InputError, ServiceError
+from vsek.settings import load
+from vsek.store import migrate
+
+log = structlog.get_logger(__name__)
+
+_READY_WITHIN_S = 60.0
+_PROBE_PAUSE_S = 0.05
+_PROBE_TIMEOUT_S = 2.0
+_CHILD_PATIENCE_S = 15.0
+_SOCKET_PATH_LIMIT = 100
+"""Bytes that the path of a unix socket may have (the kernel takes 107)."""
+
+_OURSELVES = Account(-1, -1)
+
+
+class _Part(Protocol):
+    """A server or child that can be started, waited for and stopped."""
+
+    @property
+    def pid(self) -> int: ...
+    async def start(self) -> None: ...
+    async def wait(self) -> int: ...
+    async def stop(self) -> None: ...
+
+
+class _Child:
+    """``vsek NAME --dir DIR`` as a process."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self._name = name
+        self._folder = folder
+        self._environment = dict(environment)
+        self._servant = Servant(f"vsek {name}", folder / "log" / f"{name}.log")
+
+    @property
+    def pid(self) -> int:
+        return self._servant.pid
+
+    async def start(self) -> None:
+        arguments: list[str | Path] = ["-m", "vsek.cli.main", self._name, "--dir", self._folder]
+        command = command_as(_OURSELVES, Path(sys.executable), arguments)
+        await self._servant.start(command, env={**os.environ, **self._environment})
+
+    async def wait(self) -> int:
+        return await self._servant.wait()
+
+    async def stop(self) -> None:
+        await self._servant.stop(signal.SIGTERM, patience_s=_CHILD_PATIENCE_S)
+
+    def last_lines(self) -> str:
+        return self._servant.last_lines()
+
+
+async def run_stack(
+    dir: Path,  # noqa: A002 - the option's name
+    *,
+    sip_port: int | None = None,
+    http_port: int | None = None,
+    smtp: str | None = None,
+    on_ready: Callable[[dict[str, Any]], None],
+) -> int:
+    """Runs the stack in the run folder ``dir`` until SIGTERM or SIGINT; returns the exit code.
+
+    ``sip_port`` and ``http_port`` (the note service's) are chosen if not given. ``smtp`` is
+    ``HOST:PORT``. ``on_ready`` gets the ready line once callers can call. Raises ``InputError``
+    for a wrong option and ``ServiceError`` when a part cannot be started; all parts have ended
+    then.
+    """
+    mail = _host_and_port(smtp) if smtp else None
+    folder = await asyncio.to_thread(_prepare_folder, dir)
+    with _sole_stack(folder):
+        stack = _Stack(folder, sip_port, http_port, mail, on_ready)
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, stack.stopping.set)
+        try:
+            return await stack.run()
+        finally:
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(signum)
+
+
+def _prepare_folder(folder: Path) -> Path:
+    folder = folder.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("run", "log"):
+        # Secrets, the control socket, numbers of callers.
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _sole_stack(folder: Path) -> Iterator[None]:
+    with (folder / "run" / "up.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceError(
+                f"A stack is running in {folder} already",
+                remedy="End it first, or choose another folder with --dir",
+            ) from None
+        yield
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(
+            f"{text!r} is no mail server",
+            field="smtp",
+            value=text,
+            remedy="Write HOST:PORT, for example 127.0.0.1:25",
+        )
+    return host.strip("[]"), int(port)
+
+
+@dataclass
+class _Stack:
+    folder: Path
+    sip_port: int | None
+    http_port: int | None
+    mail: tuple[str, int] | None
+    on_ready: Callable[[dict[str, Any]], None]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        log_folder = self.folder / "log"
+        last = _ports_of_last_run(self.folder)
+        self.postgres = PrivatePostgres(
+            self.folder / "postgres",
+            port=_if_free(last.get("postgres")) or 0,
+            log=log_folder / "postgres.log",
+        )
+        self.asterisk = PrivateAsterisk(
+            self.folder / "asterisk",
+            sip_port=self.sip_port or _if_free(last.get("sip"), socket.SOCK_DGRAM),
+            http_port=_if_free(last.get("ari")),
+            ami_port=_if_free(last.get("ami")),
+            sounds=self.folder / "sounds",
+            log=log_folder / "asterisk.log",
+        )
+        self.notes_port = self.http_port or _if_free(last.get("notes")) or free_port()
+        self.notes_token = secrets.token_urlsafe(24)
+        mail_settings = (
+            {"VSEK_SMTP__HOST": self.mail[0], "VSEK_SMTP__PORT": str(self.mail[1])}
+            if self.mail
+            else {}
+        )
+        self.parts: dict[str, _Part] = {}
+        self.serve = _Child("serve", self.folder, mail_settings)
+        self.notes = _Child("notes", self.folder, mail_settings)
+        self.control, self._control_folder = _control_socket(self.folder)
+
+    async def run(self) -> int:
+        """Start, wait, stop; see :func:`run_stack`."""
+        stopping = asyncio.create_task(self.stopping.wait(), name="stop")
+        keepers: list[asyncio.Task[None]] = []
+        starting = asyncio.create_task(self._start(keepers), name="start")
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                self.on_ready(self.ready_line())
+                await asyncio.wait({stopping, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+                for keeper in keepers:
+                    if keeper.done():
+                        keeper.result()
+            return 0
+        finally:
+            for task in (starting, stopping, *keepers):
+                task.cancel()
+            await asyncio.gather(starting, stopping, *keepers, return_exceptions=True)
+            await self._stop_all()
+
+    async def _start(self, keepers: list[asyncio.Task[None]]) -> None:
+        def say(text: str) -> None:
+            log.info("packages", text=text)
+
+        await asyncio.to_thread(packages.ensure, ["servers"], progress=say)
+        self.parts |= {"postgres": self.postgres, "asterisk": self.asterisk}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._start_database())
+            group.create_task(self.asterisk.start())
+            group.create_task(asyncio.to_thread(self._fetch_speech, say))
+        self._write_stack_file()
+        for name, child in (("notes", self.notes), ("serve", self.serve)):
+            self.parts[name] = child
+            await child.start()
+        self._write_stack_file()
+        keepers += [
+            asyncio.create_task(self._keep(name, part), name=f"keep-{name}")
+            for name, part in self.parts.items()
+        ]
+        try:
+            async with asyncio.timeout(_READY_WITHIN_S):
+                await self._until_healthy()
+        except TimeoutError:
+            raise ServiceError(
+                f"The services are not ready after {_READY_WITHIN_S:.0f} s"
+                f" (serve: {self.serve.last_lines()}; notes: {self.notes.last_lines()})",
+                remedy=f"See {self.folder / 'log'}",
+            ) from None
+
+    async def _start_database(self) -> None:
+        await self.postgres.start()
+        await asyncio.to_thread(migrate.apply, self.postgres.dsn)
+
+    def _fetch_speech(self, say: Callable[[str], None]) -> None:
+        """Greetings are made from text; without this the first one would wait for a download."""
+        if load(self.folder).sounds.speech not in {"auto", "espeak-ng"}:
+            return
+        try:
+            if not (shutil.which("espeak-ng") and shutil.which("sox")):
+                packages.ensure(["speech"], progress=say)
+        except ServiceError as error:
+            log.warning("no_speech_engine", error=str(error))
+
+    async def _keep(self, name: str, part: _Part) -> None:
+        """Starts ``part`` again whenever it dies."""
+        loop = asyncio.get_running_loop()
+        deaths = 0
+        while True:
+            since = loop.time()
+            code = await part.wait()
+            deaths = restart.deaths_in_a_row(deaths, loop.time() - since)
+            while True:
+                pause_s = restart.pause_before(deaths)
+                log.warning("part_died", part=name, code=code, deaths=deaths, pause_s=pause_s)
+                await asyncio.sleep(pause_s)
+                try:
+                    await part.start()
+                    break
+                except ServiceError as error:
+                    log.error("part_does_not_start", part=name, error=str(error))
+                    deaths += 1
+            log.info("part_started", part=name, pid=part.pid)
+            self._write_stack_file()
+
+    async def _until_healthy(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=_PROBE_TIMEOUT_S)
+        probes: list[tuple[Callable[[], aiohttp.BaseConnector], str]] = [
+            (lambda: aiohttp.UnixConnector(str(self.control)), "http://switchboard/v1/health"),
+            (aiohttp.TCPConnector, f"{self.notes_url}/v1/health"),
+        ]
+        for connector, url in probes:
+            async with aiohttp.ClientSession(connector=connector(), timeout=timeout) as session:
+                while not await _answers_ok(session, url):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(_PROBE_PAUSE_S)
+
+    @property
+    def notes_url(self) -> str:
+        """Root of the note service."""
+        return f"http://127.0.0.1:{self.notes_port}"
+
+    def ready_line(self) -> dict[str, Any]:
+        """What is printed when callers can call."""
+        return {
+            "sip": f"127.0.0.1:{self.asterisk.sip_port}",
+            "http": self.notes_url,
+            "ari": self.asterisk.ari_url,
+            "ami": f"127.0.0.1:{self.asterisk.ami_port}",
+            "postgres": self.postgres.dsn,
+            "notes": self.notes_url,
+            "control": str(self.control),
+            "dir": str(self.folder),
+            "pids": {
+                "up": os.getpid(),
+                **{name: part.pid for name, part in self.parts.items()},
+            },
+        }
+
+    def _write_stack_file(self) -> None:
+        settings = {
+            **self.asterisk.settings(),
+            "database": {"dsn": self.postgres.dsn},
+            "control": {"socket": str(self.control)},
+            "notes": {"url": self.notes_url, "token": self.notes_token},
+        }
+        if self.mail:
+            settings["smtp"] = {"host": self.mail[0], "port": self.mail[1]}
+        file = self.folder / "run" / "stack.json"
+        fresh = file.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps({**self.ready_line(), "settings": settings}, indent=1))
+        fresh.rename(file)
+
+    async def _stop_all(self) -> None:
+        for name in ("serve", "notes", "asterisk", "postgres"):
+            if name in self.parts:
+                await self.parts[name].stop()
+        self.control.unlink(missing_ok=True)
+        if self._control_folder:
+            shutil.rmtree(self._control_folder, ignore_errors=True)
+
+
+async def _answers_ok(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as reply:
+            return reply.status == 200
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
+def _control_socket(folder: Path) -> tuple[Path, Path | None]:
+    """Where the control socket is, and the folder made for it where the run folder's path is too
+    long for a unix socket."""
+    usual = folder / "run" / "control.sock"
+    if len(os.fsencode(usual)) <= _SOCKET_PATH_LIMIT:
+        return usual, None
+    own = Path(tempfile.mkdtemp(prefix="vsek-"))
+    return own / "control.sock", own
+
+
+def _ports_of_last_run(folder: Path) -> dict[str, int]:
+    try:
+        line = json.loads((folder / "run" / "stack.json").read_text())
+        found = {name: str(line[name]) for name in ("sip", "ari", "ami", "notes")}
+        found["postgres"] = str(line["postgres"]).rpartition("/")[0]
+        return {name: int(text.rpartition(":")[2]) for name, text in found.items()}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _if_free(port: int | None, kind: socket.SocketKind = socket.SOCK_STREAM) -> int | None:
+    if port is None:
+        return None
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+    return port
