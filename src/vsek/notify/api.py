@@ -242,7 +242,7 @@ class NotesApi:
             DeliveryStatus | None, Query(description="at least one recipient's mail is so")
         ] = None,
         before: Annotated[str | None, Query(description="continue a list: its field next")] = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> NoteList:
         """Filters are combined with *and*."""
         for field, value in (("client", client), ("call", call), ("key", key), ("before", before)):

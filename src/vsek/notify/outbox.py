@@ -89,6 +89,7 @@ class Outbox:
         self._server_failures = 0
         self._rest_until: datetime | None = None
         self._probing = False
+        self._stopping = False
         self._unwritten: dict[int, Attempt] = {}
         self.server_reply = ""
         """Why the mail server takes no mail; empty when it does."""
@@ -101,14 +102,22 @@ class Outbox:
 
     async def run(self) -> None:
         """Work until cancelled. A mail that is being sent then is sent again at the next start."""
+        self._stopping = False
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 group.create_task(self._work(), name=f"outbox-{number}")
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                # Python 3.11's wait_for, which the database driver uses, can swallow the
+                # cancellation of a worker.
+                self._stopping = True
+                self.wake()
 
     async def _work(self) -> None:
         session = self._new_session()
         try:
-            while True:
+            while not self._stopping:
                 news = self._news
                 wait_s: float
                 try:
