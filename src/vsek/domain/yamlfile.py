@@ -197,6 +197,8 @@ _WORDS = {
     "list_type": ("must be a list", "Begin each entry with '- '"),
     "string_type": ("must be text", "Write a text on one line, or leave the key out"),
     "string_too_short": ("is empty", "Write something, or leave the key out"),
+    "too_short": ("is empty", "Write something, or leave the key out"),
+    "too_long": ("is too long", "Shorten it"),
     "bool_parsing": ("is neither true nor false", "Write true or false"),
     "float_parsing": ("is not a number", "Write digits, for example 30"),
     "finite_number": ("is not a finite number", "Write digits, for example 30"),
