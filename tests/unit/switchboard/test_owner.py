@@ -10,10 +10,10 @@ import pytest
 from vsek.acd.events import AgentReachable
 from vsek.call import effects as do
 from vsek.call import events as ev
+from vsek.call.decide import decide
 from vsek.call.model import AgentEntry, ClientScript, Directory
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId
 from vsek.domain.records import CallClosed, CallOpened, Record
-from vsek.switchboard import owner as owner_module
 from vsek.switchboard.journal import Journal
 from vsek.switchboard.owner import Switchboard
 
@@ -155,14 +155,14 @@ async def test_a_broken_decision_stops_neither_the_next_event_nor_the_replay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = await start(tmp_path)
-    real = owner_module.decide
+    real = decide
 
     def faulty(state, event, now):  # type: ignore[no-untyped-def]
         if isinstance(event, ev.SoundDone):
             raise RuntimeError("fault")
         return real(state, event, now)
 
-    monkeypatch.setattr(owner_module, "decide", faulty)
+    monkeypatch.setattr("vsek.switchboard.owner.decide", faulty)
     bench.switchboard.post(ev.SoundDone("vsekcall-x-s1", CallId("x")))
     bench.switchboard.post(arrival())
     assert "Ring" in bench.commands.kinds()
