@@ -21,9 +21,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 import zlib
 from collections.abc import Callable
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Final, Self, TypeVar, overload
 
 import aiohttp
 import msgspec
@@ -45,11 +46,13 @@ from vsek.ari.errors import (
 from vsek.ari.protocol import AriProtocol, Query, Reply, parse_body, query_items
 from vsek.ari.resource import AriObject
 from vsek.ari.subscriptions import Subscription, Subscriptions
+from vsek.errors import InputError
 
 log = logging.getLogger("vsek.ari")
 
 E = TypeVar("E", bound=Event)
-HTTP_DEADLINE_S = 30.0
+HTTP_DEADLINE_S: Final = 30.0
+HTTP_CONNECTIONS: Final = 8
 
 
 class Client(Resources):
@@ -75,7 +78,14 @@ class Client(Resources):
         super().__init__(self)
         if command_sockets < 1:
             raise ValueError("command_sockets must be at least 1")
-        self.url = url.rstrip("/")
+        self.url = url.rstrip("/").removesuffix("/ari")
+        if not re.fullmatch(r"https?://[^/?#]+(/[^?#]*)?", self.url):
+            raise InputError(
+                "The address of Asterisk's HTTP server is not a URL",
+                field="url",
+                value=url,
+                remedy="Give it as in http://127.0.0.1:8088",
+            )
         self.app = app
         self.deadline_s = deadline_s
         login = base64.b64encode(f"{username}:{password}".encode()).decode()
@@ -84,7 +94,8 @@ class Client(Resources):
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._command_count = command_sockets
-        self._session: aiohttp.ClientSession | None = None
+        self._sockets: aiohttp.ClientSession | None = None
+        self._http: aiohttp.ClientSession | None = None
         self._commands: list[AriSocket] = []
         self._events: AriSocket | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,11 +113,13 @@ class Client(Resources):
 
     async def start(self) -> None:
         """Begins to connect, and goes on until ``close``; see ``wait_connected``."""
-        if self._session is not None:
+        if self._sockets is not None:
             raise RuntimeError("the client was started before")
-        self._session = aiohttp.ClientSession(
-            # Lists and binaries only; the WebSockets count as connections as well.
-            connector=aiohttp.TCPConnector(limit=self._command_count + 1 + 8),
+        # Two pools: however many lists are fetched, a socket can always connect. Asterisk closes
+        # an idle connection after 15 s (session_keep_alive); ours must be given up earlier.
+        self._sockets = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=HTTP_CONNECTIONS, keepalive_timeout=5.0)
         )
         for number in range(1, self._command_count + 1):
             self._commands.append(self._socket(f"{self.app}-cmd-{number}", f"{number}-"))
@@ -117,9 +130,9 @@ class Client(Resources):
             self._tasks.append(task)
 
     def _socket(self, app: str, prefix: str, *, events: bool = False) -> AriSocket:
-        assert self._session is not None
+        assert self._sockets is not None
         return AriSocket(
-            self._session,
+            self._sockets,
             SocketOptions(
                 url=self.url,
                 headers=self._headers,
@@ -192,8 +205,9 @@ class Client(Resources):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._subscriptions.close()
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._sockets, self._http):
+            if session is not None:
+                await session.close()
 
     # -- what the sockets tell --------------------------------------------------------------
 
@@ -294,7 +308,7 @@ class Client(Resources):
         against ``submit``. Raises as the future of ``submit`` fails; default deadline 30 s.
         """
         self._raise_if_over()
-        if self._session is None:
+        if self._http is None:
             raise AriDisconnected("the client was not started")
         deadline_s = deadline_s or HTTP_DEADLINE_S
         loop = asyncio.get_running_loop()
@@ -308,7 +322,7 @@ class Client(Resources):
         try:
             async with (
                 asyncio.timeout(deadline_s),
-                self._session.request(method, url, data=data, headers=headers) as response,
+                self._http.request(method, url, data=data, headers=headers) as response,
             ):
                 content = await response.read()
         except TimeoutError:

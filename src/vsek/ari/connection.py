@@ -213,11 +213,11 @@ class AriSocket:
         attempt = 0
         options = self._options
         while True:
-            if self._gate is not None:
-                await self._gate()
             delay_s = options.backoff.delay_s(attempt, random.random())  # noqa: S311
             if delay_s:
                 await asyncio.sleep(delay_s)
+            if self._gate is not None:
+                await self._gate()
             started = self._loop.time()
             lasted_s = 0.0
             try:
@@ -272,6 +272,10 @@ class AriSocket:
         reason: str | None = None
         try:
             reason = await self._read(ws)
+        except Exception:
+            # A mistake of ours must not leave the calls without anybody for ever.
+            log.exception("reading from Asterisk failed")
+            reason = "our reader failed"
         finally:
             await self._ended(ws, reason)
         if self.protocol.state is State.FENCED:

@@ -11,6 +11,7 @@ import sys
 import wave
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -147,6 +148,12 @@ async def test_ids_of_local_channels_and_variables_survive_encoding(
     await seen.until(events.StasisStart, "leg/1 &ü;")
     assert (await leg.getChannelVar(variable="GREETING")).value == "Grüß Gott, a%20b & c; +49"
     assert (await leg.get()).model.id == "leg/1 &ü;"
+    uri = f"channels/{quote(leg.id, safe='')}/variable"
+    text = "Ärger & Söhne, 100%25 +49 = ?"
+    reply = await client.http("POST", uri, {"variable": "OVER_HTTP", "value": text})
+    assert reply.status == 204
+    reply = await client.submit("GET", uri, {"variable": "OVER_HTTP"})
+    assert reply.body == {"value": text}
     listed = {channel.id: channel for channel in await client.channels.list()}
     other = listed["leg/1 &ü;;2"]
     assert (await other.get()).model.name.startswith("Local/wait@test")

@@ -23,6 +23,7 @@ from vsek.ari import (
     Event,
     UnknownEvent,
 )
+from vsek.errors import InputError
 
 
 class Happened:
@@ -391,9 +392,57 @@ async def test_http(peer: Peer, make_client: MakeClient) -> None:
     assert error.value.sent
 
 
+async def test_a_mistake_of_ours_costs_the_connection_but_not_the_client(
+    peer: Peer,
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = await make_client()
+    happened = Happened(client)
+    socket = client._events
+    assert socket is not None
+    with monkeypatch.context() as patch:
+
+        def fail(item: object) -> None:
+            raise RuntimeError("a bug")
+
+        patch.setattr(socket, "_handle", fail)
+        await peer.live("vsek").event("FlyingPig")
+        await happened.until("down")
+    await happened.until("up")
+    assert "a bug" in caplog.text
+
+
+async def test_failing_callbacks_of_the_connection(
+    peer: Peer, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await make_client()
+
+    def fail(reason: str) -> None:
+        raise RuntimeError("of the callback")
+
+    client.on_disconnected(fail)
+    happened = Happened(client)
+    peer.live("vsek").cut()
+    await happened.until("up")
+    assert happened.told == ["down", "up"]
+    assert "of the callback" in caplog.text
+
+
+async def test_as_a_context(peer: Peer) -> None:
+    async with Client(f"{peer.url}/ari/", "u", "p") as client:
+        assert client.url == peer.url
+        assert client.connected
+    assert not client.connected
+
+
 async def test_wrong_use_is_told(peer: Peer, make_client: MakeClient) -> None:
     client = await make_client()
     with pytest.raises(RuntimeError):
         await client.start()
     with pytest.raises(ValueError, match="command_sockets"):
         Client(peer.url, "u", "p", command_sockets=0)
+    with pytest.raises(InputError) as error:
+        Client("127.0.0.1:8088", "u", "p")
+    assert (error.value.field, error.value.value) == ("url", "127.0.0.1:8088")
