@@ -53,6 +53,8 @@ class RtpSession(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.port = 0
+        self.answers_sender = False
+        """Send to where the first packet came from, if nobody says where to (``connect``)."""
         self.opened_at = 0.0
         self.packets: EventLog[Packet] = EventLog("RTP")
         self._transport: asyncio.DatagramTransport | None = None
@@ -90,6 +92,8 @@ class RtpSession(asyncio.DatagramProtocol):
         first, second, _sequence, timestamp, source = _HEADER.unpack_from(data)
         if second & 0x7F not in (0, 8):
             return
+        if self.answers_sender and self._remote is None:
+            self.connect(str(addr[0]), addr[1])
         start = _HEADER.size + 4 * (first & 0x0F)
         if first & 0x10 and len(data) >= start + 4:
             start += 4 + 4 * int(struct.unpack_from("!H", data, start + 2)[0])

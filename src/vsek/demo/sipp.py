@@ -137,13 +137,17 @@ class SippCall:
         Without ``media`` the audio goes to a port where nobody listens.
         """
         media_port = media.port if media is not None else free_port()
+        if media is not None:
+            media.answers_sender = True
         cls._prepare(folder, scenario(dial, plan, media_port))
+        # The first call waits for 1/rate seconds; a single one shall not wait.
+        rate = plan.rate if plan.calls > 1 else 100.0
         program = await Program.start(
             f"sipp {dial.number}",
             [
                 *sipp(),
                 *("-sf", "scenario.xml", "-i", "127.0.0.1", "-p", str(free_port())),
-                *("-m", str(plan.calls), "-r", f"{plan.rate:g}", "-nostdin"),
+                *("-m", str(plan.calls), "-r", f"{rate:g}", "-nostdin"),
                 *("-trace_msg", "-message_file", "messages.log"),
                 *("-trace_err", "-error_file", "errors.log"),
                 f"{server[0]}:{server[1]}",

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vsek.demo import g711
 from vsek.demo.events import EventLog, eventually
 from vsek.demo.processes import Program, free_port
 from vsek.demo.tools import baresip
@@ -53,6 +54,11 @@ module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control_port}
 """
+
+
+_PAUSE_S = 1
+_VOICE_S = 600
+"""baresip hangs up when its voice comes to an end."""
 
 
 @dataclass(frozen=True)
@@ -248,8 +254,12 @@ class Softphone:
     # -- calls -------------------------------------------------------------------------------
 
     def speak(self, voice: Path) -> None:
-        """From now on the agent says ``voice`` (8 kHz mono WAV), from its beginning, in a call."""
-        (self.folder / "voice.wav").write_bytes(voice.read_bytes())
+        """What the agent says in a call, over and over: ``voice`` (8 kHz mono WAV)."""
+        samples = g711.read_wav(voice)
+        samples.frombytes(bytes(2 * _PAUSE_S * g711.RATE))
+        g711.write_wav(
+            self.folder / "voice.wav", samples * (_VOICE_S * g711.RATE // len(samples) + 1)
+        )
 
     async def ring(self, *, timeout_s: float = 10.0) -> PhoneCall:
         """The next call that rings here; each call is handed out once."""
