@@ -146,7 +146,10 @@ class _Process:
         self.journal = Journal(settings.journal_folder, first_number=shipped + 1)
         self.shipped_file = settings.journal_folder / "shipped"
         self.writer = RecordWriter(
-            self._apply, shipped=shipped, transient=(ServiceError, *pool.UNREACHABLE)
+            self._apply,
+            shipped=shipped,
+            transient=(ServiceError, *pool.UNREACHABLE),
+            fatal=(records.StaleEpochError,),
         )
         s = settings.ari
         self.ari = ari.Client(

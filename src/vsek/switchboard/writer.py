@@ -1,5 +1,9 @@
 """Records on their way to the database: in order, in batches, until they are there.
 
+Three kinds of failure: *transient* ones (the database is away) are repeated for ever; *fatal* ones
+(another switchboard has taken over) end the process; whatever else the database says is about one
+record, which is logged in full and left out, since it must not hold up all that come after it.
+
 The queue is in memory and has no limit, because the journal holds what is needed to fill it again.
 ``shipped`` is the number of the last journal entry whose records the database has.
 """
@@ -26,10 +30,16 @@ class RecordWriter:
     """Feeds ``apply(records, number)``, which must be idempotent, one batch at a time."""
 
     def __init__(
-        self, apply: Apply, *, shipped: int, transient: tuple[type[Exception], ...]
+        self,
+        apply: Apply,
+        *,
+        shipped: int,
+        transient: tuple[type[Exception], ...],
+        fatal: tuple[type[Exception], ...] = (),
     ) -> None:
         self._apply = apply
         self._transient = transient
+        self._fatal = fatal
         self._waiting: list[tuple[Sequence[Record], int]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -71,10 +81,36 @@ class RecordWriter:
     async def _write(self, batch: Sequence[tuple[Sequence[Record], int]]) -> None:
         records = list(chain.from_iterable(records for records, _ in batch))
         number = batch[-1][1]
+        try:
+            await self._until_written(records, number)
+        except self._fatal:
+            raise
+        except Exception:
+            log.exception("batch_refused", entries=len(batch))
+            for alone, its_number in batch:
+                for record in alone:
+                    await self._write_alone(record, its_number)
+        if self.failing:
+            log.warning("database_back", entries=len(batch))
+        self.failing = False
+        self.shipped = number
+
+    async def _write_alone(self, record: Record, number: int) -> None:
+        # Up to the entry before: the rest of this entry's records may be yet to come.
+        try:
+            await self._until_written([record], number - 1)
+        except self._fatal:
+            raise
+        except Exception:
+            log.exception("record_refused", call_id=record.call_id, record=repr(record))
+
+    async def _until_written(self, records: Sequence[Record], number: int) -> None:
         attempt = 0
         while True:
             try:
-                await self._apply(records, number)
+                return await self._apply(records, number)
+            except self._fatal:
+                raise
             except self._transient as error:
                 self.failing = True
                 delay = BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)]
@@ -86,9 +122,3 @@ class RecordWriter:
                 )
                 attempt += 1
                 await asyncio.sleep(delay)
-            else:
-                break
-        if self.failing:
-            log.warning("database_back", entries=len(batch))
-        self.failing = False
-        self.shipped = number

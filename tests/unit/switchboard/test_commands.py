@@ -1,0 +1,190 @@
+"""Each command is one ARI request; failures that a call must know of come back as events."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from vsek.ari.errors import AriDisconnected, AriTimeout
+from vsek.ari.protocol import Query, Reply
+from vsek.call import effects as do
+from vsek.call.events import CommandFailed
+from vsek.domain.ids import AgentId, CallId, ChannelId
+from vsek.switchboard.commands import AriCommander
+
+CALL = CallId("call")
+CALLER = ChannelId("pbx-1700000000.1")
+LEG = ChannelId("vsekcall-call.1")
+
+
+def reply(status: int, body: Any) -> Reply:
+    return Reply(request_id="1", status=status, body=body)
+
+
+class Asterisk:
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, Any, Any, str]] = []
+        self.futures: list[asyncio.Future[Reply]] = []
+
+    def submit(
+        self,
+        method: str,
+        uri: str,
+        query: Query | None = None,
+        body: Any = None,
+        *,
+        lane: str = "",
+        deadline_s: float | None = None,
+    ) -> asyncio.Future[Reply]:
+        assert deadline_s is None
+        self.requests.append((method, uri, query, body, lane))
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.futures.append(future)
+        return future
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.asterisk = Asterisk()
+        self.failed: list[CommandFailed] = []
+        self.commander = AriCommander(self.asterisk, "vsek", self.failed.append)
+        self.commander.connected = True
+
+    async def reply(self, command: do.Command, answer: Reply | Exception) -> list[CommandFailed]:
+        self.commander.send(command)
+        future = self.asterisk.futures[-1]
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+        await asyncio.sleep(0)
+        return self.failed
+
+
+CREATE = do.CreateLeg(CALL, LEG, AgentId("anna"), CALLER, "+49301", "Meyer & Co")
+
+
+@pytest.mark.parametrize(
+    ("command", "request_line", "lane"),
+    [
+        (do.Answer(CALL, CALLER), ("POST", f"channels/{CALLER}/answer", {}), CALL),
+        (do.Ring(CALL, CALLER), ("POST", f"channels/{CALLER}/ring", {}), CALL),
+        (
+            do.Play(CALL, CALLER, "vsekcall-call-s1", "sound:/a"),
+            ("POST", f"channels/{CALLER}/play/vsekcall-call-s1", {"media": "sound:/a"}),
+            CALL,
+        ),
+        (
+            do.StopSound(CALL, CALLER, "vsekcall-call-s1"),
+            ("DELETE", "playbacks/vsekcall-call-s1", {}),
+            CALL,
+        ),
+        (
+            do.StartMusic(CALL, CALLER, "client-meyer"),
+            ("POST", f"channels/{CALLER}/moh", {"mohClass": "client-meyer"}),
+            CALL,
+        ),
+        (do.StopMusic(CALL, CALLER), ("DELETE", f"channels/{CALLER}/moh", {}), CALL),
+        (do.Dial(CALL, LEG, 35.4), ("POST", f"channels/{LEG}/dial", {"timeout": "35"}), LEG),
+        (
+            do.CreateBridge(CALL, CALLER, "vsekcall-call"),
+            ("POST", "bridges/vsekcall-call", {"type": "mixing", "name": "vsekcall-call"}),
+            CALL,
+        ),
+        (
+            do.Join(CALL, CALLER, "vsekcall-call", LEG),
+            ("POST", "bridges/vsekcall-call/addChannel", {"channel": f"{CALLER},{LEG}"}),
+            CALL,
+        ),
+        (
+            do.DestroyBridge(CALL, CALLER, "vsekcall-call"),
+            ("DELETE", "bridges/vsekcall-call", {}),
+            CALL,
+        ),
+        (
+            do.Hangup(CALL, CALLER, "normal"),
+            ("DELETE", f"channels/{CALLER}", {"reason": "normal"}),
+            CALL,
+        ),
+        (
+            do.HangupLeg(CALL, LEG, "no_answer"),
+            ("DELETE", f"channels/{LEG}", {"reason": "no_answer"}),
+            LEG,
+        ),
+        (do.HangupStray(CALL, LEG), ("DELETE", f"channels/{LEG}", {}), CALL),
+        (
+            do.Hangup(CALL, ChannelId("a/../b?c"), "normal"),
+            ("DELETE", "channels/a%2F..%2Fb%3Fc", {"reason": "normal"}),
+            CALL,
+        ),
+    ],
+)
+async def test_requests(
+    command: do.Command, request_line: tuple[str, str, dict[str, str]], lane: str
+) -> None:
+    bench = Bench()
+    bench.commander.send(command)
+    assert bench.asterisk.requests == [(*request_line, None, lane)]
+
+
+async def test_a_leg_shows_the_client_and_takes_the_callers_codecs() -> None:
+    bench = Bench()
+    bench.commander.send(CREATE)
+    ((method, uri, query, body, lane),) = bench.asterisk.requests
+    assert (method, uri, lane) == ("POST", "channels/create", LEG)
+    assert query == {
+        "endpoint": "PJSIP/anna",
+        "app": "vsek",
+        "appArgs": "leg",
+        "channelId": LEG,
+        "originator": CALLER,
+    }
+    assert "Meyer & Co" in body["variables"].values()
+    assert "+49301" in body["variables"].values()
+
+
+async def test_without_a_connection_nothing_is_sent() -> None:
+    bench = Bench()
+    bench.commander.connected = False
+    bench.commander.send(CREATE)
+    assert bench.asterisk.requests == []
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "expected"),
+    [
+        (CREATE, reply(200, {}), None),
+        (
+            CREATE,
+            reply(500, {"error": "Allocation failed"}),
+            CommandFailed("CreateLeg", CALL, LEG, 500, "Allocation failed"),
+        ),
+        (CREATE, AriTimeout("late"), CommandFailed("CreateLeg", CALL, LEG, 0, "late")),
+        (CREATE, AriDisconnected("cut"), None),
+        (do.Dial(CALL, LEG, 30), reply(409, {"message": "dialled"}), None),
+        (
+            do.Dial(CALL, LEG, 30),
+            reply(404, {"message": "gone"}),
+            CommandFailed("Dial", CALL, LEG, 404, "gone"),
+        ),
+        (
+            do.Join(CALL, CALLER, "b", LEG),
+            reply(422, {"message": "not in Stasis"}),
+            CommandFailed("Join", CALL, LEG, 422, "not in Stasis"),
+        ),
+        (
+            do.Hangup(CALL, CALLER, "normal"),
+            reply(404, {"message": "gone"}),
+            CommandFailed("Hangup", CALL, CALLER, 404, "gone"),
+        ),
+        (do.Hangup(CALL, CALLER, "normal"), reply(500, None), None),
+        (do.StopMusic(CALL, CALLER), reply(404, {"message": "gone"}), None),
+        (do.Answer(CALL, CALLER), AriTimeout("late"), None),
+    ],
+)
+async def test_failures(
+    command: do.Command, answer: Reply | Exception, expected: CommandFailed | None
+) -> None:
+    assert await Bench().reply(command, answer) == ([expected] if expected else [])
