@@ -37,6 +37,7 @@ MAX_FILE_BYTES = 200_000_000
 MAX_SOUND_S = 1800
 """Longer sounds are cut."""
 PROGRAM_TIMEOUT_S = 120.0
+_LOOK_AGAIN_S = 300.0
 # Raised when the conversion changes, so that sounds are made anew.
 _CONVERSION = "1"
 _FILE_TYPES = frozenset(
@@ -158,7 +159,7 @@ class SoundWorkshop:
         self._find_tool = find_tool
         self._load = engine(speech, find_tool)
         self._engine: SpeechEngine | None = None
-        self._engine_known = False
+        self._look_again_at = 0.0
 
     async def source(self, wanted: WantedSound) -> str:
         """What ``wanted`` is made from, in a line: equal lines give equal sounds.
@@ -210,12 +211,14 @@ class SoundWorkshop:
         return _wav(pcm)
 
     async def _speech(self) -> SpeechEngine:
-        if not self._engine_known:
+        now = asyncio.get_running_loop().time()
+        if self._engine is None and now >= self._look_again_at:
+            # Looking may mean downloading: not before every sound while the network is away.
+            self._look_again_at = now + _LOOK_AGAIN_S
             for candidate in self._load():
                 if await candidate.ready():
                     self._engine = candidate
                     break
-            self._engine_known = True
         if self._engine is None:
             raise InputError(
                 "No speech engine can speak the text",
@@ -432,7 +435,7 @@ class SoundFolder:
     async def announcements(self) -> dict[str, str]:
         """The service's own announcements, ``closed.de`` → hash; empty where nothing can speak.
 
-        Made once; asked for again after a failure of a part (``ServiceError``).
+        Made once, tried again when asked again. Raises ``ServiceError`` when a part fails.
         """
         if self._announcements is None:
             wanted = [
@@ -443,9 +446,9 @@ class SoundFolder:
                 hashes = await self._ensure(wanted)
             except InputError as error:
                 _log.error("no_announcements", error=str(error))
-                hashes = []
+                return {}
             names = [f"{name}.{language}" for name, language in ANNOUNCEMENTS]
-            self._announcements = dict(zip(names, hashes, strict=False))
+            self._announcements = dict(zip(names, hashes, strict=True))
         return self._announcements
 
     async def set_music(self, classes: Mapping[str, str]) -> None:

@@ -15,7 +15,9 @@ from vsek.domain.client import Sound
 from vsek.domain.ids import ClientId
 from vsek.domain.sounds import WantedSound
 from vsek.domain.yamlfile import FileError, read_clients
+from vsek.embedded.packages import find_tool
 from vsek.errors import InputError, ServiceError
+from vsek.pbx.sounds import SoundWorkshop
 from vsek.store import agents, audio, clients, directory
 from vsek.store.pool import acquire, open_pool
 
@@ -315,3 +317,17 @@ async def test_a_database_without_migrations(empty_dsn: str) -> None:
         async with acquire(bare) as connection:
             await clients.list_clients(connection)
     await bare.close()
+
+
+async def test_the_documented_example_with_real_speech(conn: Connection) -> None:
+    workshop = SoundWorkshop(find_tool)
+    example = Path(__file__).resolve().parents[3] / "docs" / "example-clients.yaml"
+    first = await clients.import_file(conn, example, workshop)
+    assert first.created == ("praxis-sommer", "tischlerei-brandt", "harbour-freight")
+    second = await clients.import_file(conn, example, workshop)
+    assert second.unchanged == first.created
+    known = await directory.load(conn)
+    assert len(await audio.fetch(conn, known.sounds())) == 2
+    entry = known.identify("+49305550000", ("+493415550200",))
+    assert entry is not None
+    assert entry.client.id == "tischlerei-brandt"
