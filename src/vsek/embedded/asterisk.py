@@ -23,6 +23,7 @@ survive a restart. Ports that are not given are chosen at the first start, and k
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import secrets
 import shutil
@@ -186,8 +187,9 @@ class PrivateAsterisk:
 
     async def _answers(self) -> None:
         timeout = aiohttp.ClientTimeout(total=_PROBE_TIMEOUT_S)
-        login = aiohttp.BasicAuth(self.ari_username, self.ari_password)
-        async with aiohttp.ClientSession(auth=login, timeout=timeout) as session:
+        login = base64.b64encode(f"{self.ari_username}:{self.ari_password}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}"}
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
             while True:
                 try:
                     async with session.get(f"{self.ari_url}/ari/asterisk/ping") as reply:
