@@ -54,7 +54,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
     for row in rows:
         grid.add_row(*(Text(shown(value)) for value in row))
     if grid.row_count:
-        console().print(grid)
+        page = console()
+        with page.capture() as rendered:
+            page.print(grid)
+        # Nobody needs the blanks that fill up the last column.
+        typer.echo("\n".join(line.rstrip() for line in rendered.get().splitlines()))
     else:
         hint(empty)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _logging(settings: Settings) -> None:
-    logs.configure(settings.log_level, settings.log_format)
+    chosen = settings.log_format
+    if "log_format" not in settings.model_fields_set and sys.stderr.isatty():
+        chosen = "text"  # somebody is reading
+    logs.configure(settings.log_level, chosen)
 
 
 def up(
