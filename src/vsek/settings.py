@@ -175,7 +175,9 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -211,9 +213,10 @@ def load(folder: Path) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
+        variable = "VSEK_" + field.upper().replace(".", "__")
         raise InputError(
             f"Setting {field}: {first['msg']} (given: {first.get('input')!r})",
             field=field,
             value=first.get("input"),
-            remedy=f"Correct it in {toml_file} or in the environment (VSEK_{field.upper().replace('.', '__')})",
+            remedy=f"Correct it in {toml_file} or in the environment ({variable})",
         ) from None
