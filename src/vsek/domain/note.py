@@ -140,7 +140,7 @@ class NoteDraft(_Model):
 class NoteClient(_Model):
     """The client company, as far as a note needs it."""
 
-    id: str
+    id: CleanName
     name: CleanName
 
 
@@ -167,7 +167,7 @@ class NoteCaller(_Model):
 class NoteCall(_Model):
     """The call that a note is about."""
 
-    id: str
+    id: CleanName
     received_at: AwareDatetime
     answered_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
@@ -208,7 +208,7 @@ class NoteRequest(_Model):
     """Left before the agent finished it."""
     previous_calls: int = Field(default=0, ge=0)
     """Calls of this caller to this client before this one."""
-    thread: str = Field(default="", max_length=200)
+    thread: CleanLine = Field(default="", max_length=200)
     """Notes with the same non-empty value belong into one mail thread (same caller and client)."""
     corrects: NoteKey | None = None
     """The key of the note that this one corrects."""

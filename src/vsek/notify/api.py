@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import asyncpg
 import structlog
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -331,6 +332,9 @@ class NotesApi:
                 remedy="Try again; if it lasts, see vsek doctor",
             )
 
+        async def not_stored(_: Request, error: Exception) -> JSONResponse:
+            return _problem(422, "input", f"The database cannot store this: {error}")
+
         async def unexpected(_: Request, error: Exception) -> JSONResponse:
             _log.error("request_failed", error=repr(error), exc_info=error)
             return _problem(500, "internal", "The note service failed; its log says more")
@@ -341,6 +345,7 @@ class NotesApi:
             HTTPException: http,
             Exception: unexpected,
             **dict.fromkeys(DATABASE_ERRORS, database_away),
+            asyncpg.DataError: not_stored,
         }
         for kind, handler in handlers.items():
             app.add_exception_handler(kind, handler)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
-
 from tests.integration.notify.mailserver import MailServer
+
 from vsek.domain.note import NoteRequest
 from vsek.notify.database import Database, NewNote
 from vsek.notify.mail import message_id

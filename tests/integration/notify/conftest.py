@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-
 from tests.integration.notify.bench import Bench
 from tests.integration.notify.mailserver import MailServer
 

@@ -14,6 +14,19 @@ HANG = "hang"
 DROP = "drop"
 
 
+def _abort(peer: SMTP) -> None:
+    if isinstance(peer.transport, asyncio.Transport):
+        peer.transport.abort()
+
+
+def text_of(mail: EmailMessage) -> str:
+    """The text part, with line ends as Python writes them."""
+    part = mail.get_body(("plain",))
+    assert isinstance(part, EmailMessage)
+    content: str = part.get_content()
+    return content.replace("\r\n", "\n")
+
+
 class MailServer:
     """``on_mail``, ``on_rcpt`` and ``on_data`` decide the reply to each command: ``""`` takes it, a
     reply refuses it, ``HANG`` says nothing, ``DROP`` cuts the connection (after DATA: when the
@@ -54,12 +67,15 @@ class MailServer:
         self._released.set()
         assert self._server is not None
         self._server.close()
-        for peer in self._peers:
-            if peer.transport is not None:
-                peer.transport.abort()
+        self.cut()
         tasks = [peer._handler_coroutine for peer in self._peers if peer._handler_coroutine]
         self._peers.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Cut all connections."""
+        for peer in self._peers:
+            _abort(peer)
 
     async def wait_taken(self, count: int) -> None:
         """Until ``count`` mails have been acknowledged."""
@@ -72,7 +88,7 @@ class MailServer:
             await self._released.wait()
             return "421 too late"
         if reply == DROP:
-            server.transport.abort()
+            _abort(server)
             return "421 gone"
         return reply or "250 OK"
 

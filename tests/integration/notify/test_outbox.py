@@ -5,10 +5,10 @@ from collections import Counter
 
 import asyncpg
 import pytest
-
 from tests.integration.notify.bench import Bench
-from tests.integration.notify.mailserver import DROP, HANG, MailServer
+from tests.integration.notify.mailserver import DROP, HANG, MailServer, text_of
 from tests.unit.notify.samples import missed, note
+
 from vsek.notify.model import DeliveryStatus
 
 WEBER, OEZTUERK = "weber@nord.example", "oeztuerk@nord.example"
@@ -23,11 +23,13 @@ async def test_every_recipient_gets_the_same_mail_once(
     first, second = (mail for _, mail in mail_server.taken)
     assert first["Message-ID"] == second["Message-ID"] == f"<vsek.{note_id}@vsek.example>"
     assert first["Subject"] == "[Dringend] Anruf: Max Müller, Beispiel GmbH – RR"
-    assert "Heizung seit heute früh ausgefallen" in first.get_body(("plain",)).get_content()
+    assert "Heizung seit heute früh ausgefallen" in text_of(first)
     assert await bench.statuses(note_id) == [(WEBER, "accepted", 1), (OEZTUERK, "accepted", 1)]
     found = await bench.database.show(note_id)
     assert found is not None
-    assert [(to.reply_code, to.reply) for to in found[0].deliveries] == [(250, "queued as 4711")] * 2
+    assert [(to.reply_code, to.reply) for to in found[0].deliveries] == [
+        (250, "queued as 4711")
+    ] * 2
     assert found[0].state == "accepted"
     assert mail_server.connections == 1
 
@@ -71,7 +73,7 @@ async def test_a_recipient_that_is_never_taken_is_given_up_and_operations_get_th
     assert to == "ops@vsek.example"
     assert mail["To"] == "ops@vsek.example"
     assert mail["Subject"].startswith("[Undelivered] Missed call")
-    assert "weber@nord.example: 452 mailbox full" in mail.get_body(("plain",)).get_content()
+    assert "weber@nord.example: 452 mailbox full" in text_of(mail)
     assert mail["Message-ID"] == f"<vsek.{note_id}.copy@vsek.example>"
 
 
@@ -197,8 +199,7 @@ async def test_a_connection_that_the_server_closed_between_two_mails_is_made_ane
 ) -> None:
     await bench.accept(missed())
     await bench.drain()
-    for peer in mail_server._peers:
-        peer.transport.abort()
+    mail_server.cut()
     note_id = await bench.accept(missed())
     assert await bench.drain() == 1
     assert await bench.statuses(note_id) == [(WEBER, "accepted", 1)]
@@ -331,9 +332,7 @@ async def test_a_note_that_cannot_be_laid_out_stops_no_other(
     await pool.execute("UPDATE notify.notes SET request = '{}' WHERE note_id = $1", odd)
     assert await bench.drain() == 2
     assert await bench.statuses(sound) == [(WEBER, "accepted", 1)]
-    row = await pool.fetchrow(
-        "SELECT status, reply FROM notify.deliveries WHERE note_id = $1", odd
-    )
+    row = await pool.fetchrow("SELECT status, reply FROM notify.deliveries WHERE note_id = $1", odd)
     assert row is not None
     assert row["status"] == "queued"
     assert row["reply"].startswith("Could not be laid out")
