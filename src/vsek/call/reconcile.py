@@ -48,7 +48,9 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
     bridges = {call.bridge_id for call in state.calls.values() if call.stage is not Stage.ENDED}
     for bridge_id in world.bridges:
         if bridge_id.startswith(OURS) and bridge_id not in bridges:
-            desk.do(do.DestroyBridge(NO_CALL, ChannelId(""), bridge_id))
+            # In the lane of its call, or it could hit the next bridge of the same name.
+            owner = CallId(bridge_id.removeprefix(OURS))
+            desk.do(do.DestroyBridge(owner, ChannelId(""), bridge_id))
 
 
 def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) -> None:
@@ -90,6 +92,7 @@ def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
             elif call.sound_id not in world.sounds:
                 happen(desk, call, Happening.SOUND_DONE)
         case _:
+            _leave_bridge(desk, call, world)
             _resume_waiting(desk, call, up)
 
 
@@ -98,6 +101,15 @@ def _start_again(desk: Desk, call: Call) -> None:
     media = call.announcement or (call.script.greeting if call.script is not None else "")
     desk.do(do.Answer(call.call_id, call.channel_id))
     desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, media))
+
+
+def _leave_bridge(desk: Desk, call: Call, world: Reconciled) -> None:
+    """The agent was lost, and the end of the bridge in which the caller is left got lost too."""
+    bridge_id = f"{OURS}{call.call_id}"
+    if call.channel_id in world.bridges.get(bridge_id, ()):
+        desk.do(do.DestroyBridge(call.call_id, call.channel_id, bridge_id))
+        if call.bridge_id:
+            desk.do(do.CreateBridge(call.call_id, call.channel_id, bridge_id))
 
 
 def _resume_waiting(desk: Desk, call: Call, up: bool) -> None:
