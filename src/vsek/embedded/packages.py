@@ -55,6 +55,10 @@ TESTED_ASTERISK = "22.10.1"
 SUITES = ("forky", "sid")
 """Debian suites that carry Asterisk 22, in the order in which they are tried."""
 
+_RELEASE_VALID_S = 90 * 24 * 3600
+"""How old a mirror's signed index may be. Debian says 7 days for these suites, and local mirrors and
+snapshots lag behind more than that."""
+
 _MAINTAINER_ONLY = """
     adduser debconf dirmngr gnupg gpg gpg-agent locales login.defs lsb-base media-types netbase
     openssl passwd perl perl-base procps python3 sensible-utils ssl-cert systemd sysvinit-utils ucf
@@ -282,6 +286,7 @@ class _Apt:
         own = {
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
+            "Acquire::Min-ValidTime": str(_RELEASE_VALID_S),
             "APT::Install-Recommends": "false",
             "APT::Architecture": self._arch,
             "Dir::Etc::main": "/dev/null",
