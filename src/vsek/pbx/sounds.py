@@ -196,7 +196,16 @@ class SoundWorkshop:
             ) from None
 
     async def to_telephone(self, data: bytes, suffix: str) -> bytes:
-        """Audio of the type ``suffix`` (``.wav``, …) as WAV, 8 kHz, mono, 16 bit."""
+        """Audio of the type ``suffix`` (``.wav``, …) as WAV, 8 kHz, mono, 16 bit.
+
+        Raises ``ServiceError`` when sox cannot be had or cannot convert it.
+        """
+        try:
+            return await self._converted(data, suffix)
+        except OSError as error:
+            raise ServiceError(f"No room for temporary files: {error.strerror}") from None
+
+    async def _converted(self, data: bytes, suffix: str) -> bytes:
         sox = await asyncio.to_thread(self._find_tool, "sox")
         with tempfile.TemporaryDirectory(prefix="vsek-sound-") as folder:
             given, converted = Path(folder) / f"given{suffix}", Path(folder) / "converted.wav"

@@ -256,7 +256,7 @@ async def export(
 
     Sounds that came from files are named by their hash, which only this database knows; with
     ``audio_folder`` they are written there and named as files, relative to the folder's parent.
-    Raises ``InputError`` for an unknown id.
+    Raises ``InputError`` for an unknown id, ``ServiceError`` when the folder cannot be written.
     """
     stored = [await show(conn, one) for one in ids] if ids else await list_clients(conn)
     clients = []
@@ -282,6 +282,13 @@ async def export(
 
 
 def _write_sounds(folder: Path, sounds: dict[str, bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, wav in sounds.items():
-        (folder / f"{name}.wav").write_bytes(wav)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, wav in sounds.items():
+            (folder / f"{name}.wav").write_bytes(wav)
+    except OSError as error:
+        raise ServiceError(
+            f"Sounds cannot be written to {folder}: {error.strerror}",
+            remedy="Name a folder that can be written",
+            error_id="sounds_folder",
+        ) from None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vsek.store.pool import Connection, Pool
 
 HERE = Path()
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "example-clients.yaml"
 
 
 async def test_import_twice_changes_nothing(conn: Connection) -> None:
@@ -155,6 +156,9 @@ async def test_export_imports_to_the_same(conn: Connection, tmp_path: Path) -> N
     assert exported.greeting is not None
     assert exported.greeting.file is not None
     assert (tmp_path / exported.greeting.file).read_bytes().startswith(b"WAV:")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ServiceError, match="Sounds cannot be written"):
+        await clients.export(conn, ["a"], audio_folder=tmp_path / "file")
     with pytest.raises(InputError, match="There is no client 'zz'"):
         await clients.export(conn, ["zz"])
 
@@ -321,10 +325,9 @@ async def test_a_database_without_migrations(empty_dsn: str) -> None:
 
 async def test_the_documented_example_with_real_speech(conn: Connection) -> None:
     workshop = SoundWorkshop(find_tool)
-    example = Path(__file__).resolve().parents[3] / "docs" / "example-clients.yaml"
-    first = await clients.import_file(conn, example, workshop)
+    first = await clients.import_file(conn, EXAMPLE, workshop)
     assert first.created == ("praxis-sommer", "tischlerei-brandt", "harbour-freight")
-    second = await clients.import_file(conn, example, workshop)
+    second = await clients.import_file(conn, EXAMPLE, workshop)
     assert second.unchanged == first.created
     known = await directory.load(conn)
     assert len(await audio.fetch(conn, known.sounds())) == 2

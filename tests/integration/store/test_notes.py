@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -288,6 +289,64 @@ async def test_the_claim_uses_its_index(conn: Connection) -> None:
 
     plan = await conn.fetch("EXPLAIN " + module._NEXT_SQL)
     assert "note_due_open" in str(plan)
+
+
+async def test_everything_at_once(pool: Pool, known: None) -> None:
+    """Calls end while agents write, finish and correct, and two forwarders carry notes away: no
+    deadlock, each note once, and the last word always arrives."""
+    chance = random.Random(3)
+    total, edits = 12, 4
+    sent: dict[str, NoteRequest] = {}
+    everybody_done = asyncio.Event()
+    clock = T0 + 1000
+
+    async def pause() -> None:
+        for _ in range(chance.randint(0, 20)):
+            await asyncio.sleep(0)
+
+    async def agent(call_id: str) -> None:
+        for edit in range(edits):
+            await pause()
+            async with acquire(pool) as conn:
+                draft = NoteDraft(text=f"{edit}")
+                await write_draft(conn, call_id, draft, finish=edit > 1, now=T0 + 100)
+
+    async def switchboard(call_id: str) -> None:
+        await pause()
+        async with acquire(pool) as conn:
+            await records.apply(conn, [closed(call_id), moved(call_id, T0 + 150)], 1)
+
+    async def forwarder() -> None:
+        box = NoteOutbox(pool, Operations("ops@example.com"))
+        while True:
+            last_round = everybody_done.is_set()
+            notes = await box.claim(clock, limit=3, lease_s=60)
+            for note in notes:
+                assert note.request is not None
+                assert note.key not in sent
+                sent[note.key] = note.request
+                await pause()
+                await box.acknowledged(note, "id", clock)
+            if last_round and not notes:
+                return
+
+    async def people() -> None:
+        ids = [f"c{n}" for n in range(total)]
+        async with acquire(pool) as conn:
+            await records.apply(conn, [opened(call_id) for call_id in ids], 1)
+        work = [one(call_id) for call_id in ids for one in (agent, switchboard)]
+        await asyncio.gather(*work)
+        everybody_done.set()
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(people(), forwarder(), forwarder())
+    for n in range(total):
+        async with acquire(pool) as conn:
+            view = await calls.show(conn, f"c{n}")
+        assert all(note.acked_at for note in view.notes)
+        assert sent[view.notes[-1].key].text == f"{edits - 1}"
+        chain = [note.corrects for note in view.notes]
+        assert chain == [None, *(note.key for note in view.notes[:-1])]
 
 
 # ── the forwarder ────────────────────────────────────────────────────────────────────────────
