@@ -22,7 +22,7 @@ from vsek.domain.note import auto_key
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved, Record
 from vsek.domain.text import LINE_LIMIT, clean_line
-from vsek.errors import ServiceError
+from vsek.errors import VsekError
 from vsek.store.pool import timestamp
 
 if TYPE_CHECKING:
@@ -84,8 +84,11 @@ class Applied:
     """Calls that records told about although they were never opened here."""
 
 
-class StaleEpochError(ServiceError):
-    """Another switchboard has taken over; this one may not write any more."""
+class StaleEpochError(VsekError):
+    """Another switchboard has taken over; this one may not write any more.
+
+    No ``ServiceError``, since trying again is of no use.
+    """
 
     error_id = "stale_epoch"
 

@@ -21,9 +21,10 @@ from vsek.domain.note import Action, NoteDraft, NoteKind, NoteRequest
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.errors import InputError, ServiceError
 from vsek.store import agents, calls, clients, records
+from vsek.store import outbox as outbox_module
 from vsek.store.notes import NoteState, show_draft, write_draft
 from vsek.store.outbox import NoteOutbox, Operations
-from vsek.store.pool import acquire
+from vsek.store.pool import acquire, timestamp
 from vsek.switchboard.forwarder import NoteForwarder
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ async def test_a_refused_note_is_built_anew(
     assert [one.email for one in request.recipients] == ["neu@example.com"]
 
 
-async def test_the_claim_uses_its_index(conn: Connection) -> None:
+async def test_hot_queries_use_their_index(conn: Connection) -> None:
     await conn.execute("""
         INSERT INTO vsek.calls SELECT 'x' || n, NULL, now(), '', '', false, '', '{}', '', '', ''
         FROM generate_series(1, 5000) n
@@ -285,10 +286,14 @@ async def test_the_claim_uses_its_index(conn: Connection) -> None:
         SELECT 'k' || n, 'x' || n, now(), now(), 'n' FROM generate_series(1, 5000) n
     """)
     await conn.execute("ANALYZE vsek.note_due")
-    from vsek.store import outbox as module
-
-    plan = await conn.fetch("EXPLAIN " + module._NEXT_SQL)
-    assert "note_due_open" in str(plan)
+    moment = timestamp(T0)
+    for query, values in (
+        (outbox_module._NEXT_SQL, ()),
+        (outbox_module._CLAIM_SQL, (moment, moment, 8)),
+    ):
+        plan = str(await conn.fetch("EXPLAIN " + query, *values))
+        assert "note_due_open" in plan
+        assert "Seq Scan on note_due" not in plan
 
 
 async def test_everything_at_once(pool: Pool, known: None) -> None:
