@@ -6,7 +6,10 @@ callback that is a coroutine function is started as a task, in order, and nobody
 exception of a callback is logged and does not reach the reader or other callbacks.
 
 The table of a thing is dropped when Asterisk says that the thing is gone, after the event that
-says so has been delivered.
+says so has been delivered. A channel that came in through the dialplan is a special case: its last
+event is ``StasisEnd``, since the application is not subscribed to it beyond that (one that the
+application made itself gets ``ChannelDestroyed``). Its table is dropped ``LINGER_S`` seconds after
+``StasisEnd``, unless it has come back by then.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
@@ -34,6 +38,7 @@ LAST_EVENTS: Final[dict[type[Event], str]] = {
     events.RecordingFinished: "live_recording",
     events.RecordingFailed: "live_recording",
 }
+LINGER_S: Final = 60.0
 
 
 class Subscription:
@@ -54,8 +59,15 @@ class Subscription:
 class Subscriptions:
     """All subscriptions of one client. ``wrap`` makes the object that goes to a callback."""
 
-    def __init__(self, wrap: Callable[[str, Any], AriObject[Any]]) -> None:
+    def __init__(
+        self,
+        wrap: Callable[[str, Any], AriObject[Any]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._wrap = wrap
+        self._clock = clock
+        # Channels after their StasisEnd, and when to forget them; the earliest first.
+        self._leaving: dict[tuple[str, str], float] = {}
         self._every: list[Subscription] = []
         self._by_type: dict[str, list[Subscription]] = {}
         self._by_kind: dict[tuple[str, str], list[Subscription]] = {}
@@ -132,6 +144,23 @@ class Subscriptions:
                     self._call(subscription, event)
             if LAST_EVENTS.get(type(event)) == kind:
                 self._by_object.pop(key, None)
+                self._leaving.pop(key, None)
+            elif isinstance(event, events.StasisStart):
+                self._leaving.pop(key, None)
+            elif isinstance(event, events.StasisEnd):
+                self._forget_what_left()
+                if key in self._by_object:
+                    self._leaving.pop(key, None)
+                    self._leaving[key] = self._clock() + LINGER_S
+
+    def _forget_what_left(self) -> None:
+        now = self._clock()
+        while self._leaving:
+            key, due = next(iter(self._leaving.items()))
+            if due > now:
+                break
+            del self._leaving[key]
+            self._by_object.pop(key, None)
 
     def _call(self, subscription: Subscription, *arguments: Any) -> None:
         try:

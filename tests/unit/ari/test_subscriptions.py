@@ -9,6 +9,7 @@ import pytest
 
 from vsek.ari import Client, events, models, objects
 from vsek.ari.base import UnknownEvent
+from vsek.ari.subscriptions import LINGER_S, Subscriptions
 
 
 @pytest.fixture
@@ -88,6 +89,27 @@ def test_by_object_hears_of_it_in_whatever_role_until_it_is_gone(client: Client)
         ("one", "ChannelDestroyed"),
     ]
     assert client._subscriptions.watched_objects == 1
+
+
+def test_a_channel_out_of_the_dialplan_is_forgotten_a_while_after_it_left() -> None:
+    now = 0.0
+    client = Client("http://127.0.0.1:1", "u", "p")
+    client._subscriptions = Subscriptions(client.wrap, lambda: now)
+    told: list[str] = []
+    for name in ("gone", "back", "made"):
+        thing = objects.Channel(client, channel(name))
+        thing.on_event("ChannelDestroyed", lambda thing, _event: told.append(thing.id))
+    for name in ("gone", "back", "back", "made"):
+        dispatch(client, events.StasisEnd(channel=channel(name)))
+    dispatch(client, start("back"), destroyed("made"))
+    now = LINGER_S - 1
+    dispatch(client, events.StasisEnd(channel=channel("other")))
+    assert client._subscriptions.watched_objects == 2
+    now = LINGER_S
+    dispatch(client, events.StasisEnd(channel=channel("other")))
+    assert client._subscriptions.watched_objects == 1
+    dispatch(client, destroyed("gone"), destroyed("back"))
+    assert told == ["made", "back"]
 
 
 def test_the_other_kinds(client: Client) -> None:
