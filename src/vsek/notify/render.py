@@ -8,7 +8,7 @@ tables, inline styles, nothing loaded from elsewhere, one column that fits a tel
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -46,7 +46,6 @@ class NoteView:
     language: str
     subject: str
     notices: tuple[str, ...]
-    failures: tuple[str, ...]
     headline: str
     urgent: str
     action: str
@@ -222,7 +221,7 @@ def view(
     zone = ZoneInfo(request.timezone)
     notices: list[str] = []
     if undelivered is not None:
-        notices.append(words.undelivered)
+        notices.append("\n".join([words.undelivered, *undelivered.failures]))
     if request.corrects:
         notices.append(words.correction)
     if request.incomplete:
@@ -231,6 +230,8 @@ def view(
     phones = _phones(request, words, country)
     # To operations the number that was dialled matters; there is nobody to call back.
     is_operations = request.kind is NoteKind.OPERATIONS
+    if is_operations:
+        phones = tuple(replace(row, label=words.caller) for row in phones)
     button = None if is_operations else next((row for row in phones if row.href), None)
     contact_rows = [row for row in phones if row is not button]
     if caller.email:
@@ -249,7 +250,6 @@ def view(
         language=request.language,
         subject=subject(request, country, undelivered=undelivered is not None),
         notices=tuple(notices),
-        failures=undelivered.failures if undelivered is not None else (),
         headline=_headline(request, words),
         urgent=words.urgent if request.urgency is Urgency.URGENT else "",
         action=words.action[request.action] if request.action is not None else "",

@@ -5,7 +5,7 @@ from email.message import EmailMessage
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.notify.samples import RECEIVED_AT, english, note
 
@@ -98,6 +98,7 @@ def test_the_chain_of_references_keeps_its_first_and_latest() -> None:
     assert longer[-2:] == [f"<{REFERENCES_LIMIT - 1}@x>", "<new@x>"]
 
 
+@settings(deadline=None)  # other work on the machine is no fault
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_no_name_or_subject_can_forge_a_header(name: str, subject: str) -> None:
     recipient = NoteRecipient(name=name, email="a@b.example")

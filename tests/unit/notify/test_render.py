@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.notify.samples import call, english, missed, note
 
@@ -236,7 +236,7 @@ def test_operations_learn_the_numbers() -> None:
     assert "Number dialled:  +49 30 12345670" in rendered.text
     assert "Forwarded by:    +49 30 99887766" in rendered.text
     assert "Call no.:        260722-120311-abc234" in rendered.text
-    assert "enter it in that client's account" in rendered.text
+    assert "enter it in the account" in rendered.text
 
 
 def test_the_copy_for_operations_names_who_did_not_get_it_and_why() -> None:
@@ -274,6 +274,7 @@ def test_hostile_callers_stay_text() -> None:
     assert "\r" not in rendered.subject
 
 
+@settings(deadline=None)  # other work on the machine is no fault
 @given(st.text(max_size=80), st.text(max_size=300), st.text(max_size=80))
 def test_any_text_gives_a_sound_mail(name: str, text: str, phone: str) -> None:
     request = note(
