@@ -117,9 +117,17 @@ def _resume_waiting(desk: Desk, call: Call, up: bool) -> None:
     if call.answer_sent:
         if not up:
             desk.do(do.Answer(call.call_id, call.channel_id))
+        _stop_last_sound(desk, call)
         desk.do(do.StartMusic(call.call_id, call.channel_id, call.script.music))
     else:
         desk.do(do.Ring(call.call_id, call.channel_id))
+
+
+def _stop_last_sound(desk: Desk, call: Call) -> None:
+    """The command to stop it may have been lost."""
+    if call.sounds:
+        last = f"{OURS}{call.call_id}-s{call.sounds}"
+        desk.do(do.StopSound(call.call_id, call.channel_id, last))
 
 
 def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
@@ -132,8 +140,6 @@ def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
         return
     if not up:
         desk.do(do.Answer(call.call_id, call.channel_id))
-    if call.sounds:
-        last = f"{OURS}{call.call_id}-s{call.sounds}"
-        desk.do(do.StopSound(call.call_id, call.channel_id, last))
+    _stop_last_sound(desk, call)
     desk.do(do.StopMusic(call.call_id, call.channel_id))
     desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))
