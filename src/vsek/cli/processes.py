@@ -1,4 +1,4 @@
-"""``vsek up``, ``serve``, ``notes``, ``demo`` and ``doctor``."""
+"""``vsek up``, ``serve``, ``notes``, ``migrate``, ``demo``, ``doctor`` and ``health``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("up")(up)
     app.command("serve")(serve)
     app.command("notes")(notes)
+    app.command("migrate")(migrate)
     app.command("demo")(demo)
     app.command("doctor")(doctor)
     app.command("health")(health)
@@ -86,6 +87,15 @@ def notes(ctx: typer.Context, folder: Folder = None) -> None:
     settings = run.settings_of(ctx, folder)
     _logging(settings)
     run.wait(app.notes(settings))
+
+
+def migrate(ctx: typer.Context, folder: Folder = None) -> None:
+    """Bring a PostgreSQL of your own up to date; `vsek up` does it by itself."""
+    from vsek.store.migrate import apply
+
+    settings = run.settings_of(ctx, folder)
+    done = apply(settings.database.dsn.get_secret_value())
+    typer.echo(f"Applied: {', '.join(done)}" if done else "The database is up to date.")
 
 
 def demo(
