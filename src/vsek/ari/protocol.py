@@ -32,7 +32,7 @@ import msgspec
 
 from vsek.ari._generated.events import EVENTS, ApplicationReplaced, RESTResponse
 from vsek.ari.base import Event, UnknownEvent
-from vsek.ari.errors import AriDisconnected, AriFrameTooLarge, AriReplaced
+from vsek.ari.errors import AriDisconnected, AriError, AriFrameTooLarge, AriReplaced
 
 # Asterisk closes the socket (1009) on anything longer: MAXIMUM_FRAME_SIZE in
 # res_http_websocket.c is 65,535.
@@ -246,7 +246,8 @@ class AriProtocol:
         """Returns the id of a new request and the frame to send.
 
         ``uri`` has no leading slash and no ``ari/``; its segments are percent-encoded, the values
-        of ``query`` are not. Raises ``AriDisconnected``, ``AriReplaced`` or ``AriFrameTooLarge``.
+        of ``query`` are not. Raises ``AriDisconnected``, ``AriReplaced``, ``AriFrameTooLarge``, or ``AriError`` for
+        what cannot be written as JSON.
         """
         if self.state is not State.OPEN:
             if self.state is State.FENCED:
@@ -257,10 +258,13 @@ class AriProtocol:
         message = _Request(request_id=request_id, method=method, uri=uri)
         if query:
             message.query_strings = [_QueryString(n, v) for n, v in query_items(query)]
-        if body is not None:
-            message.content_type = "application/json"
-            message.message_body = _encode(body).decode()
-        frame = _encode(message)
+        try:
+            if body is not None:
+                message.content_type = "application/json"
+                message.message_body = _encode(body).decode()
+            frame = _encode(message)
+        except (TypeError, ValueError) as error:  # half a surrogate pair is a ValueError
+            raise AriError(f"{method} {uri}: cannot be written as JSON: {error}") from error
         if len(frame) > MAX_FRAME_BYTES:
             raise AriFrameTooLarge(
                 f"{method} {uri}: the request has {len(frame)} bytes, Asterisk takes "

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from vsek.ari import events
 from vsek.ari.base import UnknownEvent
-from vsek.ari.errors import AriDisconnected, AriFrameTooLarge, AriReplaced
+from vsek.ari.errors import AriDisconnected, AriError, AriFrameTooLarge, AriReplaced
 from vsek.ari.protocol import (
     MAX_FRAME_BYTES,
     AriProtocol,
@@ -235,6 +235,14 @@ def test_a_frame_that_asterisk_would_not_take() -> None:
     _, frame = protocol.request("POST", "a", body="x" * room, now=0, deadline_s=1)
     assert len(frame) == MAX_FRAME_BYTES
     assert protocol.pending == 2
+
+
+@pytest.mark.parametrize("body", [object(), {"name": "\ud800"}])
+def test_what_json_cannot_hold(body: object) -> None:
+    protocol = opened()
+    with pytest.raises(AriError, match="JSON"):
+        protocol.request("POST", "a", body=body, now=0, deadline_s=1)
+    assert protocol.pending == 0
 
 
 class OneFateEach(RuleBasedStateMachine):
