@@ -246,8 +246,8 @@ class AriProtocol:
         """Returns the id of a new request and the frame to send.
 
         ``uri`` has no leading slash and no ``ari/``; its segments are percent-encoded, the values
-        of ``query`` are not. Raises ``AriDisconnected``, ``AriReplaced``, ``AriFrameTooLarge``, or ``AriError`` for
-        what cannot be written as JSON.
+        of ``query`` are not. Raises ``AriDisconnected``, ``AriReplaced``, ``AriFrameTooLarge``,
+        or ``AriError`` for what cannot be written as JSON.
         """
         if self.state is not State.OPEN:
             if self.state is State.FENCED:
