@@ -120,6 +120,7 @@ async def _run(
             api.build(),
             lifespan="off",
             log_config=None,
+            log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
