@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 from tests.integration.store.makers import FakeSounds, client, file_of
+from tests.whose import whose
 
 from vsek.domain.agent import ha1
 from vsek.domain.client import Sound
@@ -64,9 +65,7 @@ async def test_clients_may_exchange_numbers_within_one_file(conn: Connection) ->
         conn, file_of(client("a", numbers=two), client("b", numbers=one)), FakeSounds(), base=HERE
     )
     known = await directory.load(conn)
-    entry = known.identify("+49301111111", ())
-    assert entry is not None
-    assert entry.client.id == "b"
+    assert whose(known, "+49301111111") == "b"
 
 
 async def test_a_number_of_another_client_refuses_the_whole_file(conn: Connection) -> None:
@@ -196,8 +195,7 @@ async def test_directory(conn: Connection) -> None:
     assert await audio.fetch(conn, known.sounds())
 
     def owner(did: str, *forwarders: str) -> str | None:
-        entry = known.identify(did, forwarders)
-        return None if entry is None else entry.client.id
+        return whose(known, did, forwarders)
 
     number = near.client.numbers.forwarding[0]
     assert owner("+49301234567", number) == "own", "a DID of one's own wins"
@@ -331,6 +329,4 @@ async def test_the_documented_example_with_real_speech(conn: Connection) -> None
     assert second.unchanged == first.created
     known = await directory.load(conn)
     assert len(await audio.fetch(conn, known.sounds())) == 2
-    entry = known.identify("+49305550000", ("+493415550200",))
-    assert entry is not None
-    assert entry.client.id == "tischlerei-brandt"
+    assert whose(known, "+49305550000", ("+493415550200",)) == "tischlerei-brandt"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests.whose import whose
 
 from vsek.domain.client import WEEKDAYS, Client, Hours, Policy
 from vsek.domain.directory import ClientEntry, Directory
@@ -268,8 +269,7 @@ def test_identify() -> None:
     known = Directory({one.id: ClientEntry(one, None, None) for one in (own, near, far)}, {})
 
     def owner(did: str, *forwarded_by: str) -> str | None:
-        entry = known.identify(did, forwarded_by)
-        return None if entry is None else entry.client.id
+        return whose(known, did, forwarded_by)
 
     assert owner("+49301111111", "+49302222222") == "own"
     assert owner("+49309999999", "+49308", "+49302222222", "+49303333333") == "near"
