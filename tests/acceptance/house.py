@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from array import array
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from vsek.demo.caller import Caller
 from vsek.demo.events import eventually
 from vsek.demo.mailbox import Mail, Mailbox
 from vsek.demo.sipmessage import Dial
-from vsek.demo.softphone import Softphone
+from vsek.demo.softphone import PhoneCall, Softphone
 from vsek.demo.stack import Stack
 
 SETTINGS = {
@@ -159,8 +160,6 @@ class House:
     async def serve_pid(self) -> int:
         """The process id of the switchboard as ``vsek up`` has it now."""
         text = await asyncio.to_thread((self.stack.folder / "run" / "stack.json").read_text)
-        import json
-
         return int(json.loads(text)["pids"]["serve"])
 
 
@@ -195,14 +194,31 @@ class Crew:
         self.callers.append(caller)
         return caller
 
+    async def ring(self, agent: Agent, caller: Caller, *, timeout_s: float = 10.0) -> PhoneCall:
+        """The next ringing of ``caller`` at ``agent``; other calls that ring before are left."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            left_s = deadline - asyncio.get_running_loop().time()
+            call = await agent.phone.ring(timeout_s=max(left_s, 0.0))
+            if call.peer.startswith(f"sip:{caller.dialled.caller}@"):
+                return call
+
     async def go_home(self) -> None:
         """Hangs up, unregisters, and waits until the switchboard has seen it."""
         await asyncio.gather(*(caller.close() for caller in self.callers))
+        dead = [agent for agent in self.agents if not agent.phone.running]
         await asyncio.gather(*(agent.phone.stop() for agent in self.agents))
 
         async def quiet() -> bool | None:
             return True if not await self.house.stack.calls() else None
 
         await eventually(quiet, "no live call")
-        for agent in self.agents:
-            await self.house.wait_state(agent.id, "logged_out", "wrap_up")
+
+        async def unreachable() -> bool | None:
+            states = await self.house.stack.agents()
+            own = [states[agent.id] for agent in self.agents if agent not in dead]
+            return None if any(state["reachable"] for state in own) else True
+
+        await eventually(unreachable, "nobody there")
+        for agent in dead:  # their registration lives on until it expires
+            await self.house.stack.control("POST", f"/v1/agents/{agent.id}/pause")

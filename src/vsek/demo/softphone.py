@@ -225,6 +225,11 @@ class Softphone:
         await self.command("uadelall")
         await self.events.wait(lambda e: e.kind == "UNREGISTERING", "unregistering", after=seen)
 
+    @property
+    def running(self) -> bool:
+        """Whether the program runs."""
+        return self._program is not None and self._program.returncode is None
+
     async def stop(self) -> None:
         """Hangs up, unregisters and ends the program."""
         program = self._program
