@@ -121,10 +121,12 @@ def demo(
 
 def doctor(ctx: typer.Context, as_json: Json = False, folder: Folder = None) -> None:
     """Examine Asterisk, PostgreSQL, mail and sounds: what is missing, where, and what to do."""
+    from vsek.embedded.packages import find_tool
     from vsek.pbx.doctor import examine
+    from vsek.store import migrate
 
     settings = run.settings_of(ctx, folder)
-    findings = run.wait(examine(settings))
+    findings = run.wait(examine(settings, pending=migrate.pending, find_tool=find_tool))
     if as_json:
         output.json({"findings": findings})
     else:

@@ -56,8 +56,8 @@ SUITES = ("forky", "sid")
 """Debian suites that carry Asterisk 22, in the order in which they are tried."""
 
 _RELEASE_VALID_S = 90 * 24 * 3600
-"""How old a mirror's signed index may be. Debian says 7 days for these suites, and local mirrors and
-snapshots lag behind more than that."""
+"""How old a mirror's signed index may be. Debian says 7 days for these suites, and local mirrors
+and snapshots lag behind more than that."""
 
 _MAINTAINER_ONLY = """
     adduser debconf dirmngr gnupg gpg gpg-agent locales login.defs lsb-base media-types netbase
