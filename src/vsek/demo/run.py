@@ -283,6 +283,7 @@ def _faults(scene: Scene, call: dict[str, Any] | None) -> list[str]:
 
 
 async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancels what still runs, and waits for it."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -354,21 +355,25 @@ async def run_demo(folder: Path, *, json_out: bool = False) -> int:
 
     Raises ``VsekError`` when something could not even be started.
     """
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
     stream = sys.stderr if json_out else sys.stdout
 
     def say(text: str) -> None:
         print(text, file=stream, flush=True)
 
     (folder / "demo").mkdir(parents=True, exist_ok=True)
-    demo = Demo(folder, say)
+    playing = asyncio.create_task(Demo(folder, say).run(), name="demo")
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, playing.cancel)
     try:
-        document = await demo.run()
+        await asyncio.wait([playing])
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        await _end([playing])
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    if playing.cancelled():
+        raise ServiceError("The demo was told to stop")
+    document = playing.result()
     if json_out:
         print(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
     else:
