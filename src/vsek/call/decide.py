@@ -64,9 +64,8 @@ def distribute(desk: Desk, event: acd_events.Event) -> None:
             case acd_effects.Offer():
                 script.offer(desk, desk.state.calls[effect.call_id], effect)
             case acd_effects.WithdrawOffer():
-                call = desk.state.calls.get(CallId(effect.offer_id.rpartition(".")[0]))
-                if call is not None:
-                    script.withdraw(desk, call, effect)
+                call_id = CallId(effect.offer_id.rpartition(".")[0])
+                script.withdraw(desk, desk.state.calls[call_id], effect)
             case acd_effects.WrapUpEnded():
                 due_at = effect.at + desk.state.directory.note_grace_s
                 desk.do(NoteDueMoved(effect.call_id, effect.agent_id, due_at))
@@ -184,8 +183,7 @@ def _leg_event(desk: Desk, call: Call, leg: Leg, event: ChannelEvent) -> None:
             # Gone already: nothing is left to hang up.
             leg.stage = LegStage.LEAVING
             happen(desk, call, Happening.LEG_GONE, leg, event.cause)
-        if call.call_id in desk.state.calls:
-            script.forget_if_empty(desk, call)
+        script.forget_if_empty(desk, call)
     elif leg.channel_id != call.leg_id:
         # An answer (or a birth) that crossed our hang-up: the hang-up counts.
         if not isinstance(event, ev.Joined | ev.ChannelRinging):
@@ -213,6 +211,9 @@ def _command_failed(desk: Desk, event: ev.CommandFailed) -> None:
     if call is None:
         return
     if event.command == "Play":
+        if not event.status and call.sound_id:
+            # No answer is no refusal: it may begin yet, under the music or the talk.
+            desk.do(do.StopSound(call.call_id, call.channel_id, call.sound_id))
         happen(desk, call, Happening.SOUND_DONE)
     elif event.command == "Join":
         leg = call.leg
@@ -237,8 +238,7 @@ def _leg_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
         if event.command == "CreateLeg" and event.status:
             leg.stage = LegStage.LEAVING
         happen(desk, call, Happening.LEG_FAILED, leg, event.status, event.message)
-    if call.call_id in desk.state.calls:
-        script.forget_if_empty(desk, call)
+    script.forget_if_empty(desk, call)
 
 
 def _timer_due(desk: Desk, event: acd_events.TimerDue) -> None:
@@ -247,9 +247,8 @@ def _timer_due(desk: Desk, event: acd_events.TimerDue) -> None:
         return
     del desk.state.timers[event.name]
     if event.name.startswith(_GUARD):
-        call = desk.state.calls.get(CallId(event.name.removeprefix(_GUARD)))
-        if call is not None:
-            happen(desk, call, Happening.GUARD_DUE)
+        call_id = CallId(event.name.removeprefix(_GUARD))
+        happen(desk, desk.state.calls[call_id], Happening.GUARD_DUE)
     else:
         distribute(desk, event)
 

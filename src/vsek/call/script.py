@@ -23,7 +23,7 @@ from vsek.acd import events as acd_events
 from vsek.acd.effects import CancelTimer, Offer, SetTimer, WithdrawOffer
 from vsek.call import effects as do
 from vsek.call.model import Call, Leg, LegStage, State
-from vsek.domain.ids import OURS, ChannelId
+from vsek.domain.ids import OURS, ChannelId, OfferId
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.records import CallClosed, CallStep
 
@@ -134,9 +134,8 @@ def _play(desk: Desk, call: Call, media: str) -> None:
 
 
 def _stop_sound(desk: Desk, call: Call) -> None:
-    if call.sound_id:
-        desk.do(do.StopSound(call.call_id, call.channel_id, call.sound_id))
-        call.sound_id = ""
+    desk.do(do.StopSound(call.call_id, call.channel_id, call.sound_id))
+    call.sound_id = ""
 
 
 def _wait(desk: Desk, call: Call) -> None:
@@ -165,12 +164,16 @@ def announcement_done(desk: Desk, call: Call) -> None:
 # --- offers and legs ----------------------------------------------------------------------------
 
 
+def _leg_id(offer_id: OfferId) -> ChannelId:
+    return ChannelId(f"{OURS}{offer_id}")
+
+
 def offer(desk: Desk, call: Call, made: Offer) -> None:
     """The distribution chose an agent: make the leg (it is dialled once it is ours)."""
     script = call.script
     assert script is not None
     call.offers += 1
-    leg = Leg(ChannelId(f"{OURS}{made.offer_id}"), made.agent_id, made.offer_id)
+    leg = Leg(_leg_id(made.offer_id), made.agent_id, made.offer_id)
     call.legs[leg.channel_id] = leg
     call.leg_id = leg.channel_id
     desk.state.channels[leg.channel_id] = call.call_id
@@ -192,9 +195,7 @@ def offer(desk: Desk, call: Call, made: Offer) -> None:
 
 def withdraw(desk: Desk, call: Call, withdrawn: WithdrawOffer) -> None:
     """The distribution takes the offer back."""
-    leg = call.leg
-    if leg is None or leg.offer_id != withdrawn.offer_id:
-        return
+    leg = call.legs[_leg_id(withdrawn.offer_id)]
     call.leg_id = None
     desk.step(call, "offer_withdrawn", agent=leg.agent_id, reason=withdrawn.reason)
     _drop_leg(desk, call, leg, "no_answer" if withdrawn.reason == "no_answer" else "normal")
@@ -375,7 +376,7 @@ def guard_due(desk: Desk, call: Call) -> None:
     """A report that should have come did not."""
     if call.stage is Stage.ANNOUNCEMENT:
         announcement_done(desk, call)
-    elif call.stage is Stage.ENDED:
+    else:
         # Where there is nothing to hang up any more, the answer to this says so. A call that was
         # forgotten with its caller still there would come back as a new one.
         if not call.caller_gone:

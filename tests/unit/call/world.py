@@ -119,11 +119,12 @@ class Asterisk:
 
     def end(self, channel_id: ChannelId, cause: int = 16) -> None:
         channel = self.channels.pop(channel_id)
-        for sound in channel.sounds:
-            self._sound_done(sound)
         if channel.bridge:
             self.bridges[channel.bridge].remove(channel_id)
+        # The request to hang up is what is taken for the end, so it comes before the rest.
         self.report(ev.ChannelGone(channel_id, cause))
+        for sound in channel.sounds:
+            self._sound_done(sound)
 
     def sound_ends(self, channel_id: ChannelId) -> None:
         self._sound_done(self.channels[channel_id].sounds.pop(0))

@@ -1,0 +1,43 @@
+"""The table of calls answers everything."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from vsek.call import script
+from vsek.call.table import TABLE, Happening
+from vsek.domain.outcomes import Stage
+
+
+def test_every_stage_that_lasts_is_in_the_table() -> None:
+    assert set(TABLE) == set(Stage) - {Stage.ARRIVING}
+
+
+@pytest.mark.parametrize("stage", TABLE)
+def test_every_stage_answers_every_happening(stage: Stage) -> None:
+    assert set(TABLE[stage]) == set(Happening)
+    for cell in TABLE[stage].values():
+        assert cell if isinstance(cell, str) else cell.__module__ == script.__name__
+
+
+_DETAILS = {
+    Happening.LEG_READY: ("leg",),
+    Happening.LEG_RINGING: ("leg",),
+    Happening.LEG_UP: ("leg",),
+    Happening.LEG_JOINED: ("leg",),
+    Happening.LEG_GONE: ("leg", "cause"),
+    Happening.LEG_FAILED: ("leg", "status", "message"),
+    Happening.JOIN_FAILED: ("leg", "status", "message"),
+}
+
+
+@pytest.mark.parametrize("happening", Happening)
+def test_handlers_take_what_their_happening_tells(happening: Happening) -> None:
+    """Handlers are called with what the happening tells; nothing else checks that they can."""
+    for row in TABLE.values():
+        cell = row[happening]
+        if not isinstance(cell, str):
+            expected = ("desk", "call", *_DETAILS.get(happening, ()))
+            assert tuple(inspect.signature(cell).parameters) == expected, cell
