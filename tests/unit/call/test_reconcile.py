@@ -67,6 +67,17 @@ def test_a_caller_left_and_the_agent_is_not_blamed() -> None:
     assert "CreateLeg" not in names(made.sent)
 
 
+def test_a_caller_left_for_whom_nobody_rang() -> None:
+    made = house()
+    made.asterisk.call(RING)
+    made.settle()
+    lose(made)
+    made.asterisk.end(CALLER)
+    recover(made)
+    assert made.closed[K1].outcome is Outcome.ABANDONED
+    assert made.state.calls == {}
+
+
 def test_an_agent_picked_up() -> None:
     made = ringing(GREET)
     lose(made)
