@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
 import pwd
@@ -29,6 +30,7 @@ from vsek.errors import ServiceError
 _LAUNCHER = Path(__file__).with_name("launch.py")
 _HOMES = Path("/var/lib/vsek")
 _ORIGIN = "belongs-to"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -91,19 +93,21 @@ def home_for(folder: Path, account: Account) -> Path:
         return folder.resolve()
     if folder.is_dir():
         folder.rmdir()  # only an empty one: anything in it was not put there by a server
-    _remove_orphans()
     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
     home = _HOMES / f"{folder.name}-{digest}"
-    shutil.rmtree(home, ignore_errors=True)
-    (home / "home").mkdir(parents=True)
-    (home / _ORIGIN).write_text(str(folder))
-    folder.symlink_to(home / "home")
+    _HOMES.mkdir(parents=True, exist_ok=True)
+    # Until its link stands a new home looks like an orphan, which another start would remove.
+    with (_HOMES / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _remove_orphans()
+        shutil.rmtree(home, ignore_errors=True)
+        (home / "home").mkdir(parents=True)
+        (home / _ORIGIN).write_text(str(folder))
+        folder.symlink_to(home / "home")
     return home / "home"
 
 
 def _remove_orphans() -> None:
-    if not _HOMES.is_dir():
-        return
     for home in _HOMES.iterdir():
         try:
             origin = Path((home / _ORIGIN).read_text())

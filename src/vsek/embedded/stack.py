@@ -200,7 +200,10 @@ class _Stack:
         try:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
-                starting.result()
+                try:
+                    starting.result()
+                except BaseExceptionGroup as group:
+                    raise _first(group) from None
                 self.on_ready(self.ready_line())
                 await asyncio.wait({stopping, *keepers}, return_when=asyncio.FIRST_COMPLETED)
                 for keeper in keepers:
@@ -341,6 +344,14 @@ async def _answers_ok(session: aiohttp.ClientSession, url: str) -> bool:
             return reply.status == 200
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended a group of tasks: its siblings were only cancelled, or failed next."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _control_socket(folder: Path) -> tuple[Path, Path | None]:
