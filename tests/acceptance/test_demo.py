@@ -46,8 +46,8 @@ async def test_two_demos_at_once_go_well_and_leave_nothing_behind(tmp_path: Path
     began = time.monotonic()
     folders = tmp_path / "one", tmp_path / "two"
     runs = await demo(folders[0], "--json"), await demo(folders[1])
-    (out, err), (shown, _) = await asyncio.gather(*(run.communicate() for run in runs))
-    assert [run.returncode for run in runs] == [0, 0], (err + shown).decode()[-3000:]
+    (out, err), (shown, trouble) = await asyncio.gather(*(run.communicate() for run in runs))
+    assert [run.returncode for run in runs] == [0, 0], (err + shown + trouble).decode()[-3000:]
     assert time.monotonic() - began < 60
     document = json.loads(out)
     assert document["ok"] is True
