@@ -45,8 +45,8 @@ lint: $(STAMP)
 
 # Unit tests run under coverage: parts that decide about calls must be covered in full.
 test-unit: $(STAMP)
-	COVERAGE_FILE=$(VENV)/.coverage $(BIN)/coverage run -m pytest $(ARGS) tests/unit
-	COVERAGE_FILE=$(VENV)/.coverage $(BIN)/coverage report
+	export COVERAGE_FILE=$$(mktemp -u $(VENV)/coverage.XXXXXX); trap 'rm -f "$$COVERAGE_FILE"' EXIT; \
+	  $(BIN)/coverage run -m pytest $(ARGS) tests/unit && $(BIN)/coverage report
 
 test-integration: $(STAMP)
 	$(PYTEST) tests/integration
