@@ -22,8 +22,8 @@ SECRET_MAX = 128
 
 # Names with a meaning of their own in asterisk-conf or in SIP.
 RESERVED_IDS = frozenset(
-    {"agents", "anonymous", "asterisk", "from-trunk", "general", "global", "system", "trunk"}
-    | {"trunk-ip", "trunk-local", "trunk-registration", "vsek"}
+    {"agents", "anonymous", "asterisk", "from-trunk", "general", "global", "loopback", "system"}
+    | {"trunk", "trunk-ip", "trunk-local", "trunk-registration", "vsek"}
 )
 # A letter or two before a row of digits still reads as a number ("p4930123456").
 _NUMBERISH = re.compile(r"[a-z]{0,3}-?[0-9-]{5,}\Z")

@@ -99,8 +99,8 @@ class Accounts:
         touched: set[str] = set()
         for agent in agents.values():
             if self._pushed.get(agent.id) != agent:
-                if not await self._is_there(agent):
-                    await self._push(agent)
+                if wrong := await self._wrong_objects(agent):
+                    await self._push(agent, wrong)
                     touched.add(agent.id)
                 self._pushed[agent.id] = agent
         for name in await self._strangers(agents):
@@ -112,18 +112,23 @@ class Accounts:
         """Asterisk may have been replaced: compare everything anew."""
         self._pushed.clear()
 
-    async def _is_there(self, agent: Agent) -> bool:
-        """Whether Asterisk has exactly this account. Pushing it again would do no harm but makes
-        Asterisk forget whether the phone is reachable."""
-        replies = await asyncio.gather(
-            *(self._get(kind, agent.id) for kind in ("auth", "aor", "endpoint"))
-        )
-        for (_, wanted), found in zip(
-            account_objects(agent, self._transport), replies, strict=True
-        ):
-            if found is None or not all(_same(k, v, found.get(k)) for k, v in wanted.items()):
-                return False
-        return True
+    async def _wrong_objects(self, agent: Agent) -> set[str]:
+        """Which of an account's objects Asterisk lacks or has differently. Only these are pushed:
+        an aor that is overwritten no longer tells its endpoint when the phone comes or goes
+        (Asterisk 22.10), so one that must change takes its endpoint with it and both are made
+        anew; the phone counts as offline until it registers again."""
+        wanted = account_objects(agent, self._transport)
+        found = await asyncio.gather(*(self._get(kind, agent.id) for kind, _ in wanted))
+        wrong = {
+            kind
+            for (kind, values), has in zip(wanted, found, strict=True)
+            if has is None or not all(_same(k, v, has.get(k)) for k, v in values.items())
+        }
+        if "aor" in wrong and found[1] is not None:
+            for kind in ("endpoint", "aor"):
+                await self._client.http("DELETE", f"{_ROOT}/{kind}/{quote(agent.id, safe='')}")
+            wrong.add("endpoint")
+        return wrong
 
     async def _get(self, kind: str, name: str) -> dict[str, str] | None:
         reply = await self._client.http("GET", f"{_ROOT}/{kind}/{quote(name, safe='')}")
@@ -131,8 +136,10 @@ class Accounts:
             return None
         return {field["attribute"]: field["value"] for field in reply.body}
 
-    async def _push(self, agent: Agent) -> None:
+    async def _push(self, agent: Agent, kinds: set[str]) -> None:
         for kind, values in account_objects(agent, self._transport):
+            if kind not in kinds:
+                continue
             fields = [{"attribute": k, "value": v} for k, v in values.items()]
             reply = await self._client.http(
                 "PUT", f"{_ROOT}/{kind}/{quote(agent.id, safe='')}", body={"fields": fields}

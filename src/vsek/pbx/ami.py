@@ -106,7 +106,9 @@ class Ami:
         on_event: Callable[[dict[str, str]], None] | None = None,
         on_connected: Callable[[], None] | None = None,
         quiet: bool = False,
+        reconnect_s: int = 2,
     ) -> None:
+        self._reconnect_s = reconnect_s
         self._settings = settings
         self._quiet = quiet
         self._deadline_s = deadline_s
@@ -132,6 +134,7 @@ class Ami:
             username=self._settings.username,
             secret=self._settings.secret.get_secret_value(),
             log=_PANORAMISK_LOG,
+            reconnect_timeout=self._reconnect_s,
             on_connect=self._connection_made,
             on_disconnect=self._connection_lost,
         )
