@@ -63,6 +63,11 @@ def account_objects(agent: Agent, transport: str) -> list[tuple[str, dict[str, s
             {
                 "transport": transport,
                 "context": "from-agents",
+                "message_context": "vsek-no-messages",
+                # A transfer from the phone would take the talk out of vsek's hands: the caller ends
+                # up in from-agents and is cut off.
+                "allow_transfer": "no",
+                "allow_subscribe": "no",
                 "auth": agent.id,
                 "aors": agent.id,
                 "disallow": "all",
