@@ -267,10 +267,9 @@ class _Step:
             if agent.state is not AgentState.WRAP_UP:
                 agent.call_id = None
         match agent.state:
-            case AgentState.READY:
-                if not keeps_place:
-                    acd.last_rank += 1
-                    agent.idle_rank = acd.last_rank
+            case AgentState.READY if not keeps_place:
+                acd.last_rank += 1
+                agent.idle_rank = acd.last_rank
             case AgentState.OFFERED:
                 offer_id, call = _engagement(acd, agent)
                 assert call is not None  # it has just been taken from its queue
