@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -9,7 +11,7 @@ from tests.integration.embedded.conftest import Watcher, get
 
 from vsek.ari import Client, events
 from vsek.demo.caller import Caller
-from vsek.demo.sipmessage import Dial
+from vsek.demo.sipmessage import Dial, Message
 from vsek.embedded.asterisk import PrivateAsterisk
 
 _MANY = tuple(("Diversion", f"<sip:+4930{i}@h>;reason=deflection") for i in range(20))
@@ -111,3 +113,67 @@ async def test_without_vsek_the_caller_hears_so_and_is_not_charged(
         await caller.wait_ended(timeout_s=30)
         assert caller.statuses == [100, 183, 503]
         assert 12 < len(caller.media.recording()) / 8000 < 25
+
+
+class _Texter(asyncio.DatagramProtocol):
+    """Sends one SIP MESSAGE and keeps the first answer."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def send(cls, server: tuple[str, int], number: str) -> int:
+        loop = asyncio.get_running_loop()
+        transport, texter = await loop.create_datagram_endpoint(cls, local_addr=("127.0.0.1", 0))
+        port = transport.get_extra_info("sockname")[1]
+        headers = [
+            ("Via", f"SIP/2.0/UDP 127.0.0.1:{port};rport;branch=z9hG4bKtext"),
+            ("Max-Forwards", "70"),
+            ("From", "<sip:+4940999@caller.invalid>;tag=t"),
+            ("To", f"<sip:{number}@{server[0]}>"),
+            ("Call-ID", "text@caller.invalid"),
+            ("CSeq", "1 MESSAGE"),
+            ("Content-Type", "text/plain"),
+        ]
+        uri = f"sip:{number}@{server[0]}:{server[1]}"
+        text = Message(method="MESSAGE", uri=uri, headers=headers, body="hello")
+        transport.sendto(text.encode(), server)
+        try:
+            async with asyncio.timeout(10):
+                answer = await texter.answer
+        finally:
+            transport.close()
+        assert answer is not None
+        return answer.status
+
+    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+        if not self.answer.done():
+            self.answer.set_result(Message.parse(data))
+
+
+async def test_a_text_message_is_no_call(
+    trunk: tuple[str, int], client: Client, watcher: Watcher
+) -> None:
+    assert await _Texter.send(trunk, "+4930999") == 404
+    async with await Caller.dial(trunk, Dial("+4930998")):
+        first = await watcher.next(events.StasisStart)
+        assert unquote(first.args[1]) == "did=+4930998"
+
+
+async def test_a_text_message_is_no_call_from_a_trunk_that_lets_it_in_either(
+    tmp_path: Path,
+) -> None:
+    extra = {"pjsip": "[loopback](+)\nmessage_context = from-trunk\n"}
+    watcher = Watcher()
+    async with (
+        PrivateAsterisk(tmp_path / "asterisk", extra=extra) as server,
+        Client(server.ari_url, "vsek", server.ari_password, app="vsek") as client,
+    ):
+        client.on_any_event(watcher.take)
+        await client.wait_connected(10)
+        trunk = "127.0.0.1", server.sip_port
+        assert await _Texter.send(trunk, "+4930999") == 202
+        # The first text's channel is done when the second's answer, and a call after it, came.
+        async with await Caller.dial(trunk, Dial("+4930998")):
+            first = await watcher.next(events.StasisStart)
+            assert unquote(first.args[1]) == "did=+4930998"
