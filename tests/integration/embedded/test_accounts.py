@@ -183,3 +183,38 @@ async def test_accounts_survive_a_restart(tmp_path: Path) -> None:
             if round_ == 1:
                 await push_account(ari, "anna", _SECRET)
             assert await _state(ari) == "offline"
+
+
+async def test_a_transfer_by_the_phone_is_declined_and_the_talk_goes_on(
+    asterisk: PrivateAsterisk, client: Client, watcher: Watcher, tmp_path: Path
+) -> None:
+    anna = Agent(id=AgentId("anna"), name="Anna", language="de", ha1=ha1("anna", _SECRET))
+    await Accounts(client, "agents").sync({anna.id: anna})
+    phone = _phone(asterisk, tmp_path / "phone")
+    trunk = ("127.0.0.1", asterisk.sip_port)
+    try:
+        await phone.start(voice=_VOICE)
+        async with await Caller.dial(trunk, Dial("+4930999")) as caller:
+            incoming = await watcher.next(events.StasisStart)
+            leg = {"endpoint": "PJSIP/anna", "app": "vsek", "channelId": "leg", "appArgs": "leg"}
+            assert (await client.http("POST", "channels/create", query=leg)).status == 200
+            await watcher.next(events.StasisStart)
+            assert (await client.http("POST", "channels/leg/dial")).status == 204
+            ring = await phone.ring()
+            await ring.answer()
+            assert (await client.http("POST", "bridges/talk")).status == 200
+            members = {"channel": f"{incoming.channel.id},leg"}
+            assert (
+                await client.http("POST", "bridges/talk/addChannel", query=members)
+            ).status < 300
+            await client.http("POST", f"channels/{incoming.channel.id}/answer")
+            await caller.wait_answered()
+            await phone.command("transfer", f"sip:+4930111@127.0.0.1:{asterisk.sip_port}")
+            await ring.wait("TRANSFER_FAILED")
+            talk = await get(client, "bridges/talk")
+            assert set(talk["channels"]) == {incoming.channel.id, "leg"}
+            await caller.media.wait_sound(after=len(caller.media.packets))
+            assert caller.talking
+            assert not ring.closed
+    finally:
+        await phone.stop()
