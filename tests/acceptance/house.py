@@ -16,6 +16,7 @@ from vsek.demo.caller import Caller
 from vsek.demo.events import eventually
 from vsek.demo.mailbox import Mail, Mailbox
 from vsek.demo.sipmessage import Dial
+from vsek.demo.sippphone import SippPhone
 from vsek.demo.softphone import PhoneCall, Softphone
 from vsek.demo.stack import Stack
 
@@ -169,6 +170,7 @@ class Crew:
     def __init__(self, house: House) -> None:
         self.house = house
         self.agents: list[Agent] = []
+        self.refusers: list[tuple[str, SippPhone]] = []
         self.callers: list[Caller] = []
 
     async def agent(self, *, wait: str = "ready", register: bool = True) -> Agent:
@@ -186,6 +188,17 @@ class Crew:
         await phone.start(voice=self.house.folder / f"{name}.wav", register=register)
         await self.house.wait_state(name, wait if register else "logged_out")
         return agent
+
+    async def refuser(self, status: str, *, contact: str = "") -> tuple[str, SippPhone]:
+        """Adds an agent whose telephone answers every call with ``status``; id and telephone."""
+        name = f"agent{next(self.house.numbers)}"
+        secret, stack = f"secret-of-{name}", self.house.stack
+        await stack.cli("agent", "add", name, "--name", name, "--secret", secret)
+        phone = SippPhone(name, secret, stack.sip, self.house.folder / "phones" / name)
+        self.refusers.append((name, phone))
+        await phone.start(status, contact=contact)
+        await self.house.wait_state(name, "ready")
+        return name, phone
 
     async def dial(self, number: str, **more: Any) -> Caller:
         """A caller with a number of its own calls ``number``."""
@@ -220,5 +233,8 @@ class Crew:
             return None if any(state["reachable"] for state in own) else True
 
         await eventually(unreachable, "nobody there")
-        for agent in dead:  # their registration lives on until it expires
-            await self.house.stack.control("POST", f"/v1/agents/{agent.id}/pause")
+        # A registration without a goodbye lives on until it expires.
+        for _, phone in self.refusers:
+            await phone.stop()
+        for name in (*(agent.id for agent in dead), *(name for name, _ in self.refusers)):
+            await self.house.stack.control("POST", f"/v1/agents/{name}/pause")

@@ -190,3 +190,35 @@ async def test_a_phone_without_power_does_not_hold_the_caller_up(house: House, c
     # Nobody answers at Anna's address; her ring timeout passes the call on.
     await (await ben.phone.ring(timeout_s=2 + SOON_S)).answer()
     await house.wait_live(caller, "talking")
+
+
+@pytest.mark.parametrize(
+    "status", ["603 Decline", "480 Temporarily Unavailable", "488 Not Acceptable", "500 Broken"]
+)
+async def test_however_a_telephone_says_no_the_next_one_rings(
+    house: House, crew: Crew, status: str
+) -> None:
+    name, telephone = await crew.refuser(status)
+    ben = await crew.agent()
+    caller = await crew.dial(ALDER)
+    second = await ben.phone.ring(timeout_s=2 * SOON_S)
+    assert telephone.calls == 1
+    await house.wait_state(name, "parked")
+    await second.answer()
+    await house.wait_live(caller, "talking")
+    assert telephone.calls == 1
+
+
+async def test_a_telephone_cannot_send_the_caller_elsewhere(house: House, crew: Crew) -> None:
+    """A redirection (302) is a refusal: nobody's calls leave by an agent's telephone."""
+    elsewhere = await crew.agent()
+    await house.stack.control("POST", f"/v1/agents/{elsewhere.id}/pause", {"reason": "test"})
+    target = f"<sip:{elsewhere.id}@{house.stack.sip[0]}:{house.stack.sip[1]}>"
+    name, telephone = await crew.refuser("302 Moved Temporarily", contact=target)
+    ben = await crew.agent()
+    caller = await crew.dial(ALDER)
+    await (await ben.phone.ring(timeout_s=2 + SOON_S)).answer()
+    await house.wait_live(caller, "talking")
+    assert telephone.calls == 1
+    assert elsewhere.phone.rings == []
+    await house.wait_state(name, "parked")

@@ -13,9 +13,16 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
-
 from vsek.demo.events import EventLog
+from vsek.errors import ServiceError
+
+try:
+    from aiosmtpd.smtp import SMTP, Envelope, Session
+except ModuleNotFoundError as error:
+    raise ServiceError(
+        "The demo's mail server needs the package aiosmtpd",
+        remedy="Install vsek with it: pip install 'vsek[demo]'",
+    ) from error
 
 
 @dataclass(frozen=True)

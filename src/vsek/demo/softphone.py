@@ -76,6 +76,17 @@ class PhoneEvent:
         return f"{self.kind} {self.peer} {self.detail}".strip()
 
 
+def check_account(name: str, secret: str) -> None:
+    """Raises ``InputError`` for a name or secret that would mean something in a configuration."""
+    for field, text in (("name", name), ("secret", secret)):
+        if not re.fullmatch(r"[A-Za-z0-9_.~-]+", text):
+            raise InputError(
+                f"A softphone's {field} has letters, digits and _ . ~ - only",
+                field=field,
+                value=text,
+            )
+
+
 class PhoneCall:
     """A call at a softphone, from its ringing on."""
 
@@ -127,13 +138,7 @@ class Softphone:
 
     def __init__(self, name: str, secret: str, server: tuple[str, int], folder: Path) -> None:
         """``folder`` is made; it gets configuration, log and recordings."""
-        for field, text in (("name", name), ("secret", secret)):
-            if not re.fullmatch(r"[A-Za-z0-9_.~-]+", text):
-                raise InputError(
-                    f"A softphone's {field} has letters, digits and _ . ~ - only",
-                    field=field,
-                    value=text,
-                )
+        check_account(name, secret)
         self.name = name
         self.secret = secret
         self.server = server
