@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from vsek.errors import InputError, ServiceError
 from vsek.notify.client import NotesClient
 from vsek.notify.service import serve as serve_notes
 from vsek.pbx.accounts import Accounts
+from vsek.pbx.ami import SecurityLog
 from vsek.pbx.sounds import SoundFolder, SoundWorkshop
 from vsek.settings import Settings
 from vsek.store import audio, directory, pool, records
@@ -216,19 +219,21 @@ class _Process:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.stopping.set)
+        control = control_socket(self.settings.control_socket)
         server = self._control_server()
         tasks = [
             asyncio.create_task(self.writer.run(), name="writer"),
             asyncio.create_task(self._forwarder().run(), name="forwarder"),
             asyncio.create_task(self.keeper.first_sync(), name="first_sync"),
             asyncio.create_task(self._housekeeping(), name="housekeeping"),
-            asyncio.create_task(server.serve(), name="control"),
+            asyncio.create_task(server.serve([control]), name="control"),
         ]
         replaced = asyncio.create_task(self.link.replaced.wait(), name="replaced")
         stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
         try:
             await self.ari.start()
-            await self._until_over([*tasks, replaced, stopping])
+            async with self._security_log():
+                await self._until_over([*tasks, replaced, stopping])
         finally:
             server.should_exit = True
             await self._stop([*tasks, replaced, stopping])
@@ -265,8 +270,6 @@ class _Process:
     # --- parts -----------------------------------------------------------------------------
 
     def _control_server(self) -> uvicorn.Server:
-        socket_path = self.settings.control_socket
-        socket_path.parent.mkdir(parents=True, exist_ok=True)
         app = make_app(
             self.switchboard,
             NoteTable(self.pool, self.writer, self.settings.asterisk.default_country),
@@ -276,13 +279,18 @@ class _Process:
         return _Server(
             uvicorn.Config(
                 app,
-                uds=str(socket_path),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=2,
             )
         )
+
+    def _security_log(self) -> AbstractAsyncContextManager[object]:
+        """Failed logins in vsek's own log, where a manager account was given."""
+        if not self.settings.ami.secret.get_secret_value():
+            return contextlib.nullcontext()
+        return SecurityLog(self.settings.ami)
 
     def _forwarder(self) -> NoteForwarder:
         notes_settings = self.settings.notes
@@ -356,6 +364,28 @@ class _Process:
                 f"Asterisk does not reload its music on hold: {reply.status} {reply.body}",
                 remedy="Load res_musiconhold.so (asterisk-conf/modules.conf)",
             )
+
+
+def control_socket(path: Path) -> socket.socket:
+    """The control API's socket, for its owner alone. The journal's lock has shown that a socket
+    which lies there is a dead process's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise ServiceError(
+            f"The control API cannot listen at {path}: {error}",
+            remedy="Set control.socket to a writable path of at most 100 characters",
+            error_id="listen",
+        ) from error
+    finally:
+        os.umask(before)
+    listener.setblocking(False)
+    return listener
 
 
 async def _close_pool(connections: pool.Pool) -> None:

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     type_pool = asyncpg.Pool[asyncpg.Record]
     Connection = PoolConnectionProxy[asyncpg.Record]
 
-DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 """What a database that is away, starting or not migrated makes of a query."""
 _ACQUIRE_S = 5.0
 

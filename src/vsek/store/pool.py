@@ -36,6 +36,7 @@ UNREACHABLE = (
     TimeoutError,
     ssl.SSLError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # cut at the very moment at which a command is being sent
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting, cancelled by an administrator
     asyncpg.InsufficientResourcesError,  # too many connections, disk or memory full

@@ -18,6 +18,7 @@ writing works again a fresh snapshot takes the place of the missing entries.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import zlib
 from collections.abc import Iterator
@@ -96,7 +97,23 @@ class Journal:
                 f"The journal folder {folder} cannot be made: {error.strerror}",
                 remedy="Give the process write access, or choose another --dir",
             ) from error
+        self._lock = self._take_lock()
         self.last_number = max(first_number - 1, self._last_on_disk())
+
+    def _take_lock(self) -> int:
+        """Two writers would destroy the journal, and fight over the same calls."""
+        path = self.folder / "lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise ServiceError(
+                f"Another switchboard runs with the journal {self.folder}",
+                remedy="Use its run folder only once; end the other one first",
+                error_id="journal_locked",
+            ) from error
+        return lock
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -236,6 +253,13 @@ class Journal:
             last = int(following.stem.partition("-")[2]) - 1
             if last <= oldest_kept and path.stat().st_mtime < keep_from:
                 path.unlink()
+
+    def release(self) -> None:
+        """Close everything and let another process have the journal."""
+        self.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def close(self) -> None:
         """Close the current segment; the next append begins a new one."""

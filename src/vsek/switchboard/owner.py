@@ -159,7 +159,7 @@ class Switchboard:
         self.timers.close()
         if not self.journal.broken:
             self.snapshot()
-        self.journal.close()
+        self.journal.release()
 
 
 def _records_among(effects: list[do.Effect]) -> list[Record]:

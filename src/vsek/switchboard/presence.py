@@ -1,11 +1,15 @@
-"""Which agents' softphones are registered: from Asterisk's endpoint events, not by asking."""
+"""Which agents' softphones are registered: from Asterisk's endpoint events, not by asking.
+
+``EndpointStateChange`` alone is believed: the other two events of a registration carry the
+endpoint's state too, but may come before it has changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 from vsek.acd.events import AgentReachable
-from vsek.ari._generated.events import ContactStatusChange, EndpointStateChange, PeerStatusChange
+from vsek.ari._generated.events import EndpointStateChange
 from vsek.ari.base import Event as AriEvent
 from vsek.domain.ids import AgentId
 from vsek.switchboard.recovery import AriHttp, fetch
@@ -22,13 +26,8 @@ class Presence:
 
     def see(self, event: AriEvent) -> None:
         """Take note of an event of Asterisk, whatever it is."""
-        match event:
-            case EndpointStateChange() | PeerStatusChange() | ContactStatusChange():
-                endpoint = event.endpoint
-                if endpoint.technology == TECHNOLOGY:
-                    self._report(endpoint.resource, endpoint.state == "online")
-            case _:
-                pass
+        if isinstance(event, EndpointStateChange) and event.endpoint.technology == TECHNOLOGY:
+            self._report(event.endpoint.resource, event.endpoint.state == "online")
 
     async def refresh(self, client: AriHttp, agents: Iterable[str]) -> None:
         """Compare ``agents`` with the endpoints that Asterisk has now."""

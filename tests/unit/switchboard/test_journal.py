@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.unit.switchboard.lives import journal_in
 
 from vsek.acd.events import AgentPaused
 from vsek.call.events import ChannelUp
@@ -21,10 +22,10 @@ def up(number: int) -> ChannelUp:
 
 
 def test_entries_come_back_in_order_with_their_times(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = journal_in(tmp_path)
     assert [journal.append(up(n), 100.0 + n) for n in range(3)] == [1, 2, 3]
     journal.append(AgentPaused(AgentId("anna"), "lunch"), 200.5)
-    state, number, entries = Journal(tmp_path).restore(0)
+    state, number, entries = journal_in(tmp_path).restore(0)
     assert state is None
     assert number == 0
     assert [(e.number, e.at) for e in entries] == [(1, 100.0), (2, 101.0), (3, 102.0), (4, 200.5)]
@@ -33,21 +34,21 @@ def test_entries_come_back_in_order_with_their_times(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_a_torn_last_record_is_cut_off_and_its_number_used_again(tmp_path: Path, cut: int) -> None:
-    journal = Journal(tmp_path)
+    journal = journal_in(tmp_path)
     journal.append(up(1), 1.0)
     journal.append(up(2), 2.0)
     journal.close()
     (segment,) = tmp_path.glob("journal-*.log")
     os.truncate(segment, segment.stat().st_size - cut)
-    again = Journal(tmp_path)
+    again = journal_in(tmp_path)
     assert [e.number for e in again.restore(0)[2]] == [1]
     assert again.append(up(3), 3.0) == 2
-    events = [e.event for e in Journal(tmp_path).restore(0)[2]]
+    events = [e.event for e in journal_in(tmp_path).restore(0)[2]]
     assert events == [up(1), up(3)]
 
 
 def test_a_damaged_record_ends_its_segment(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = journal_in(tmp_path)
     for n in range(3):
         journal.append(up(n), 1.0)
     journal.close()
@@ -55,11 +56,11 @@ def test_a_damaged_record_ends_its_segment(tmp_path: Path) -> None:
     data = bytearray(segment.read_bytes())
     data[len(data) // 2] ^= 0xFF
     segment.write_bytes(data)
-    assert [e.number for e in Journal(tmp_path).restore(0)[2]] == [1]
+    assert [e.number for e in journal_in(tmp_path).restore(0)[2]] == [1]
 
 
 def test_a_start_uses_no_snapshot_that_the_database_has_not_caught_up_with(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = journal_in(tmp_path)
     state = new_state()
     for n in range(1, 7):
         journal.append(up(n), float(n))
@@ -68,7 +69,7 @@ def test_a_start_uses_no_snapshot_that_the_database_has_not_caught_up_with(tmp_p
             state.calls[call_id] = Call(call_id, ChannelId("x"), None, 1.0, "", "")
             journal.snapshot(state)
     journal.close()
-    restored, number, entries = Journal(tmp_path).restore(5)
+    restored, number, entries = journal_in(tmp_path).restore(5)
     assert restored is not None
     assert sorted(restored.calls) == ["c2", "c4"]
     assert number == 4
@@ -76,36 +77,36 @@ def test_a_start_uses_no_snapshot_that_the_database_has_not_caught_up_with(tmp_p
 
 
 def test_an_unreadable_snapshot_is_passed_over(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = journal_in(tmp_path)
     journal.append(up(1), 1.0)
     journal.snapshot(new_state())
     journal.append(up(2), 2.0)
     journal.close()
     (snapshot,) = tmp_path.glob("snapshot-*.bin")
     snapshot.write_bytes(snapshot.read_bytes()[:-1])
-    state, _, entries = Journal(tmp_path).restore(9)
+    state, _, entries = journal_in(tmp_path).restore(9)
     assert state is None
     assert [e.number for e in entries] == [1, 2]
 
 
 def test_numbers_go_on_where_the_database_is_when_the_folder_is_new(tmp_path: Path) -> None:
-    assert Journal(tmp_path, first_number=501).append(up(1), 1.0) == 501
+    assert journal_in(tmp_path, first_number=501).append(up(1), 1.0) == 501
 
 
 def test_numbers_never_go_back_after_a_snapshot_without_entries(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, first_number=7)
+    journal = journal_in(tmp_path, first_number=7)
     journal.append(up(1), 1.0)
     journal.snapshot(new_state())
     journal.close()
     for segment in tmp_path.glob("journal-*.log"):
         segment.unlink()
-    assert Journal(tmp_path).append(up(2), 2.0) == 8
+    assert journal_in(tmp_path).append(up(2), 2.0) == 8
 
 
 def test_a_full_disk_breaks_the_journal_and_a_snapshot_mends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = Journal(tmp_path)
+    journal = journal_in(tmp_path)
     journal.append(up(1), 1.0)
     real_write = os.write
 
@@ -129,17 +130,17 @@ def test_a_full_disk_breaks_the_journal_and_a_snapshot_mends_it(
     journal.mend(state, 3.5)
     assert not broken()
     journal.append(up(4), 4.0)
-    restored, number, entries = Journal(tmp_path).restore(10)
+    restored, number, entries = journal_in(tmp_path).restore(10)
     assert restored is not None
     assert list(restored.calls) == ["after"]
     assert number == 3
     assert [e.number for e in entries] == [4]
-    assert [e.number for e in Journal(tmp_path).restore(0)[2]] == [1, 4]
+    assert [e.number for e in journal_in(tmp_path).restore(0)[2]] == [1, 4]
 
 
 def test_tidy_keeps_what_a_start_may_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "SEGMENT_ENTRIES", 2)
-    journal = Journal(tmp_path)
+    journal = journal_in(tmp_path)
     for n in range(1, 11):
         journal.append(up(n), float(n))
         if n % 2 == 0:
@@ -149,7 +150,7 @@ def test_tidy_keeps_what_a_start_may_need(tmp_path: Path, monkeypatch: pytest.Mo
     journal.tidy(shipped=7, keep_from=100.0)
     assert sorted(int(p.stem[9:]) for p in tmp_path.glob("snapshot-*.bin")) == [4, 6, 8, 10]
     assert sorted(int(p.stem[8:]) for p in tmp_path.glob("journal-*.log")) == [5, 7, 9]
-    _, number, entries = Journal(tmp_path).restore(7)
+    _, number, entries = journal_in(tmp_path).restore(7)
     assert number == 6
     assert [e.number for e in entries] == [7, 8, 9, 10]
 
@@ -158,3 +159,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ServiceError, match="file/journal"):
         Journal(tmp_path / "file" / "journal")
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    journal_in(tmp_path)
+    with pytest.raises(ServiceError, match="Another switchboard runs"):
+        Journal(tmp_path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.unit.switchboard.lives import journal_in
 
 from vsek.acd.events import AgentReachable
 from vsek.call import effects as do
@@ -14,7 +15,6 @@ from vsek.call.decide import decide
 from vsek.call.model import AgentEntry, ClientScript, Directory
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId
 from vsek.domain.records import CallClosed, CallOpened, Record
-from vsek.switchboard.journal import Journal
 from vsek.switchboard.owner import Switchboard
 
 ANNA = AgentId("anna")
@@ -62,7 +62,7 @@ class Bench:
         self.commands = Commands()
         self.records = Records()
         self.clock = Clock()
-        self.journal = Journal(folder)
+        self.journal = journal_in(folder)
         self.switchboard = Switchboard(self.journal, self.commands, self.records, clock=self.clock)
         self.replayed = self.switchboard.restore(shipped)
 
