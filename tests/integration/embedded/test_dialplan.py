@@ -75,6 +75,16 @@ CASES: list[tuple[Dial, dict[str, str]]] = [
             "reason": "deflection",
         },
     ),
+    # Half a pair of parentheses must not swallow what comes after it.
+    (
+        Dial("12(3", caller="+49(4", asserted="+4940777", privacy="id", diversion=("+49301",)),
+        {"did": "12(3", "to": "123", "pai": "+4940777", "privacy": "1", "div": "+49301"},
+    ),
+    (
+        Dial("3", name="Smith (mobile", privacy="id", diversion=("+49301",)),
+        {"name": "Smith (mobile", "privacy": "1", "div": "+49301"},
+    ),
+    (Dial("4", name="a) (b) [c {d"), {"did": "4", "name": "a) (b) [c {d", "privacy": ""}),
     # Nobody in the request URI, as registered trunks send it.
     (Dial("s", to="+49401"), {"did": "+49401"}),
     (Dial("s", to="+49401", called_party="+49402"), {"did": "+49402"}),
