@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ log = structlog.get_logger(__name__)
 JOURNAL_DAYS = 14
 SHIPPED_WAIT_S = 5.0
 DRAIN_S = 5.0
+FAULT_PAUSE_S = 2.0
 
 
 async def notes(settings: Settings) -> None:
@@ -223,9 +224,9 @@ class _Process:
         server = self._control_server()
         tasks = [
             asyncio.create_task(self.writer.run(), name="writer"),
-            asyncio.create_task(self._forwarder().run(), name="forwarder"),
-            asyncio.create_task(self.keeper.first_sync(), name="first_sync"),
-            asyncio.create_task(self._housekeeping(), name="housekeeping"),
+            _kept_running("forwarder", lambda: self._forwarder().run()),
+            _kept_running("first_sync", self.keeper.first_sync),
+            _kept_running("housekeeping", self._housekeeping),
             asyncio.create_task(server.serve([control]), name="control"),
         ]
         replaced = asyncio.create_task(self.link.replaced.wait(), name="replaced")
@@ -364,6 +365,20 @@ class _Process:
                 f"Asterisk does not reload its music on hold: {reply.status} {reply.body}",
                 remedy="Load res_musiconhold.so (asterisk-conf/modules.conf)",
             )
+
+
+def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """A task whose faults are logged and begun anew: none of them is a reason to end calls."""
+
+    async def keep() -> None:
+        while True:
+            try:
+                return await run()
+            except Exception:
+                log.exception("task_failed", task=name, retry_in_s=FAULT_PAUSE_S)
+                await asyncio.sleep(FAULT_PAUSE_S)
+
+    return asyncio.create_task(keep(), name=name)
 
 
 def control_socket(path: Path) -> socket.socket:
