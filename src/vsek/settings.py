@@ -108,7 +108,6 @@ class AsteriskSettings(_Section):
     agent_transport: str = "agents"
     default_country: str = "DE"
     """For numbers in national form (ISO 3166, two letters)."""
-    public_url: str = ""
 
 
 class Settings(BaseSettings):
