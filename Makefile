@@ -61,6 +61,7 @@ fmt: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Made with the oldest Python that vsek supports: what newer ones do not need does no harm there.
 LOCK := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
   --no-emit-find-links --no-emit-index-url --no-emit-trusted-host --no-annotate --upgrade
 
