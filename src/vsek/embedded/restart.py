@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 4.0
+"""A start costs about a second of one processor; every second without it turns callers away."""
 SETTLED_S = 60.0
 """A part that ran this long has recovered: the next death is a first one again."""
 
