@@ -33,7 +33,7 @@ from vsek.errors import InputError, ServiceError
 from vsek.notify.client import NotesClient
 from vsek.notify.service import serve as serve_notes
 from vsek.pbx.accounts import Accounts
-from vsek.pbx.ami import SecurityLog
+from vsek.pbx.ami import Watchman
 from vsek.pbx.sounds import SoundFolder, SoundWorkshop
 from vsek.settings import Settings
 from vsek.store import audio, directory, pool, records
@@ -233,7 +233,7 @@ class _Process:
         stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
         try:
             await self.ari.start()
-            async with self._security_log():
+            async with self._watchman():
                 await self._until_over([*tasks, replaced, stopping])
         finally:
             server.should_exit = True
@@ -287,11 +287,11 @@ class _Process:
             )
         )
 
-    def _security_log(self) -> AbstractAsyncContextManager[object]:
-        """Failed logins in vsek's own log, where a manager account was given."""
+    def _watchman(self) -> AbstractAsyncContextManager[object]:
+        """What needs a manager account, where one was given."""
         if not self.settings.ami.secret.get_secret_value():
             return contextlib.nullcontext()
-        return SecurityLog(self.settings.ami)
+        return Watchman(self.settings.ami, lambda: self.switchboard.state.acd.agents)
 
     def _forwarder(self) -> NoteForwarder:
         notes_settings = self.settings.notes

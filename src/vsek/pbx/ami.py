@@ -1,7 +1,7 @@
 """Asterisk's manager interface (AMI): questions with a deadline, and security events.
 
-vsek steers calls over ARI only. AMI is for what ARI does not tell: reports for the doctor, and
-failed logins for the log.
+vsek steers calls over ARI only. AMI is for what ARI does not do: reports for the doctor, failed
+logins for the log, and to have an Asterisk that started anew ask the phones whether they are there.
 
 Theory of operation. panoramisk speaks the protocol; this wrapper adds what it lacks. A value with a
 line break never leaves (it would be a second action). Every action has a deadline. panoramisk sends
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,8 +33,11 @@ _PANORAMISK_LOG.setLevel(logging.CRITICAL)  # what it would say is said here
 
 PING_EVERY_S = 30.0
 
-READING_ACTIONS = frozenset({"ping", "coresettings", "corestatus", "showdialplan"})
-"""What may be sent: none of these does anything, so none can be done twice."""
+READING_ACTIONS = frozenset({"ping", "coresettings", "corestatus", "showdialplan", "pjsipqualify"})
+"""What may be sent: none of these changes anything, so any may be done twice."""
+
+ASK_PHONES_AGAIN_S = (1.0, 2.0, 4.0)
+"""Pauses between attempts: a manager interface may be up before SIP is."""
 
 ALARMING = frozenset(
     {
@@ -279,18 +282,60 @@ class Ami:
                     protocol.transport.abort()
 
 
-class SecurityLog:
-    """Writes Asterisk's security events to vsek's log: failed logins, refused addresses."""
+class Watchman:
+    """What vsek has of AMI while it runs.
 
-    def __init__(self, settings: AmiSettings) -> None:
-        self._ami = Ami(settings, on_event=self.take)
+    Asterisk's security events, failed logins and refused addresses, go to vsek's log. And after
+    each login Asterisk is told to ask the phones of ``agents``: one that started anew still knows
+    where they are registered, but counts each as offline until it has asked it, which on its own it
+    does spread over the time of ``qualify_frequency``.
+    """
+
+    def __init__(
+        self, settings: AmiSettings, agents: Callable[[], Iterable[str]], *, reconnect_s: int = 2
+    ) -> None:
+        self._ami = Ami(
+            settings,
+            on_event=self.take,
+            on_connected=self._connected,
+            reconnect_s=reconnect_s,
+        )
+        self._agents = agents
+        self._asking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._ami.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._stop_asking()
         await self._ami.close()
+
+    def _connected(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = asyncio.create_task(self._ask_phones(), name="ask-phones")
+
+    async def _stop_asking(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask_phones(self) -> None:
+        names = list(self._agents())
+        for pause_s in (*ASK_PHONES_AGAIN_S, None):
+            names = [name for name in names if not await self._asked(name)]
+            if pause_s is None or not names or not self._ami.connected:
+                return
+            await asyncio.sleep(pause_s)
+
+    async def _asked(self, name: str) -> bool:
+        try:
+            await self._ami.action("PJSIPQualify", Endpoint=name)
+        except ServiceError as error:
+            log.debug("phone_not_asked", agent_id=name, error=str(error))
+            return False
+        return True
 
     @staticmethod
     def take(event: dict[str, str]) -> None:

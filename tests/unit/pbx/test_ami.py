@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from vsek.errors import InputError, ServiceError
-from vsek.pbx.ami import Ami, AmiRefusedError, SecurityLog
+from vsek.pbx.ami import Ami, AmiRefusedError, Watchman
 from vsek.settings import AmiSettings
 
 Fields = dict[str, str]
@@ -23,6 +23,7 @@ class Peer:
         self.got: asyncio.Queue[Fields] = asyncio.Queue()
         self.accepts = True
         self.answers = True
+        self.refuses: set[str] = set()
         self.writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -51,7 +52,9 @@ class Peer:
                 else:
                     self.got.put_nowait(fields)
                     if self.answers:
-                        self.say(Response="Success", ActionID=fields["ActionID"], Ping="Pong")
+                        bad = fields.get("Endpoint") in self.refuses
+                        answer = "Error" if bad else "Success"
+                        self.say(Response=answer, ActionID=fields["ActionID"], Ping="Pong")
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -175,10 +178,25 @@ async def test_events_arrive_as_plain_dicts(peer: Peer) -> None:
         assert event["AccountID"] == "anna"
 
 
+async def test_after_each_login_the_agents_phones_are_asked_for(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsek.pbx.ami.ASK_PHONES_AGAIN_S", (0.0,))
+    agents = ["anna"]
+    async with Watchman(AmiSettings(port=peer.port, secret="s"), lambda: agents, reconnect_s=0):
+        asked = await peer.got.get()
+        assert (asked["Action"], asked["Endpoint"]) == ("PJSIPQualify", "anna")
+        agents.append("ben")
+        peer.refuses = {"ben"}
+        peer.cut()
+        names = [(await peer.got.get())["Endpoint"] for _ in range(3)]
+        assert names == ["anna", "ben", "ben"], "a phone that could not be asked is asked again"
+
+
 def test_failed_logins_are_logged_and_everyday_business_is_not() -> None:
     with capture_logs() as lines:
-        SecurityLog.take({"Event": "SuccessfulAuth", "AccountID": "anna"})
-        SecurityLog.take({"Event": "InvalidPassword", "AccountID": "anna", "Service": "PJSIP"})
+        Watchman.take({"Event": "SuccessfulAuth", "AccountID": "anna"})
+        Watchman.take({"Event": "InvalidPassword", "AccountID": "anna", "Service": "PJSIP"})
     assert [(line["event"], line["kind"], line["account"]) for line in lines] == [
         ("sip_security", "InvalidPassword", "anna")
     ]
