@@ -20,6 +20,7 @@ new_root() { # new_root FOLDER PACKAGE,PACKAGE…   unless there is one already
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
   echo "== Debian $SUITE with $packages in $root"
   mkdir -p "$root"
+  chmod 755 "$root" # mktemp -d makes it for its owner alone; in there it is / for everybody
   debootstrap --variant=minbase --include="$packages" "$SUITE" "$root" "$mirror" \
     >"$root.debootstrap.log" 2>&1 || { tail -n 20 "$root.debootstrap.log" >&2; exit 1; }
   rm -f "$root.debootstrap.log"
