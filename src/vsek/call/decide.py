@@ -149,8 +149,8 @@ def _channel_event(desk: Desk, event: ChannelEvent) -> None:
     call_id = desk.state.channels.get(event.channel_id)
     if call_id is None:
         # None of ours, or known to be gone; but a leg that came so late that it was given up must
-        # not stay.
-        if isinstance(event, ev.LegReady):
+        # not stay, nor somebody who took another's place in a talk (SIP's Replaces).
+        if isinstance(event, ev.LegReady | ev.Joined):
             desk.do(do.HangupStray(NO_CALL, event.channel_id))
         return
     call = desk.state.calls[call_id]

@@ -350,6 +350,12 @@ def test_a_leg_that_was_given_up_and_comes_after_all() -> None:
     assert made.decide(ev.ChannelUp(ChannelId("vsekcall-old.1"))) == []
 
 
+def test_a_stranger_in_a_bridge_of_ours_is_put_out() -> None:
+    made = house()
+    (effect,) = made.decide(ev.Joined(ChannelId("1795323549.90")))
+    assert effect == do.HangupStray(CallId(""), ChannelId("1795323549.90"))
+
+
 # Joining
 
 
