@@ -57,6 +57,9 @@ class Directory(msgspec.Struct, frozen=True):
     note_grace_s: float = 120.0
 
 
+CALLER_HANGUP = "caller_hangup"
+
+
 class LegStage(StrEnum):
     """An agent's leg: made, ringing, picked up; ``LEAVING`` once we have hung it up."""
 
@@ -89,7 +92,7 @@ class Call(msgspec.Struct):
     stage: Stage = Stage.ARRIVING
     outcome_if_left: Outcome = Outcome.ABANDONED
     """The outcome should the caller hang up now (or the announcement end)."""
-    reason_if_left: str = "caller_hangup"
+    reason_if_left: str = CALLER_HANGUP
     announcement: str = ""
     """Media URI of the announcement that ends this call."""
     caller_gone: bool = False

@@ -12,13 +12,16 @@ from collections.abc import Callable
 
 from vsek.call import effects as do
 from vsek.call.events import Reconciled
-from vsek.call.model import Call, Leg, LegStage
+from vsek.call.model import CALLER_HANGUP, Call, Leg, LegStage
 from vsek.call.script import Desk, forget_if_empty
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
 from vsek.domain.outcomes import Stage
 
 NO_CALL = CallId("")
+
+FOUND_GONE = "found_gone"
+"""Whether the caller hung up or Asterisk went down, nobody saw."""
 
 Happen = Callable[..., None]
 
@@ -34,6 +37,8 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
         if not call.caller_gone and call.channel_id not in world.channels:
             del state.channels[call.channel_id]
             call.caller_gone = True
+            if call.reason_if_left == CALLER_HANGUP:
+                call.reason_if_left = FOUND_GONE
             happen(desk, call, Happening.CALLER_GONE)
     for call in calls:
         for leg in [leg for leg in call.legs.values() if leg.channel_id in known]:

@@ -29,6 +29,9 @@ from vsek.domain.records import CallClosed, CallStep
 
 GUARD_ANNOUNCEMENT_S = 120.0
 """An announcement whose end was never reported is taken to have ended."""
+GUARD_RINGING_S = 300.0
+"""A caller who hears it ring is given up after this: networks end unanswered calls after two to four
+minutes (timer C of RFC 3261 is three), so nobody is there any more to send the CANCEL."""
 GUARD_ENDED_S = 10.0
 """A closed call whose channels were not reported gone is hung up again after this time."""
 DIAL_GUARD_S = 15.0
@@ -99,6 +102,7 @@ def begin(desk: Desk, call: Call) -> None:
     else:
         call.stage = Stage.WAITING
         desk.step(call, "ringing")
+        desk.arm_guard(call, GUARD_RINGING_S)
         desk.do(do.Ring(call.call_id, call.channel_id))
     _queue(desk, call)
 
@@ -234,6 +238,7 @@ def leg_up(desk: Desk, call: Call, leg: Leg) -> None:
     call.agent_id = leg.agent_id
     call.answered_at = desk.now
     if not call.answer_sent:
+        desk.do(CancelTimer(f"guard:{call.call_id}"))
         _answer(desk, call)
     desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))
     desk.step(call, "agent_answered", agent=leg.agent_id)
@@ -317,9 +322,14 @@ def _back_to_queue(desk: Desk, call: Call, leg: Leg, why: str) -> None:
 def caller_left(desk: Desk, call: Call) -> None:
     """The caller hung up."""
     if call.stage is Stage.TALKING:
-        close(desk, call, Outcome.ANSWERED, "caller_hangup")
+        close(desk, call, Outcome.ANSWERED, call.reason_if_left)
     else:
         close(desk, call, call.outcome_if_left, call.reason_if_left)
+
+
+def rang_too_long(desk: Desk, call: Call) -> None:
+    """Nobody picked up for so long that no caller can be there any more."""
+    close(desk, call, Outcome.ABANDONED, "ring_limit")
 
 
 def agent_left(desk: Desk, call: Call, leg: Leg, cause: int) -> None:

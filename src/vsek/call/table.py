@@ -66,7 +66,11 @@ TABLE: dict[Stage, dict[Happening, Cell]] = {
         Happening.GUARD_DUE: script.guard_due,
     },
     Stage.GREETING: {Happening.SOUND_DONE: script.greeting_done, **_OFFERING},
-    Stage.WAITING: {Happening.SOUND_DONE: OLD_SOUND, **_OFFERING},
+    Stage.WAITING: {
+        Happening.SOUND_DONE: OLD_SOUND,
+        **_OFFERING,
+        Happening.GUARD_DUE: script.rang_too_long,
+    },
     Stage.CONNECTING: {
         Happening.SOUND_DONE: OLD_SOUND,
         Happening.LEG_READY: DIALLED,

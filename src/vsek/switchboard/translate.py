@@ -94,6 +94,9 @@ class Translator:
     def arrival(self, channel_id: ChannelId, values: Mapping[str, str]) -> ev.CallArrived:
         """A caller's arrival, from what the dialplan passed (keys as in ``VARIABLES``)."""
         dids = [self._number(values.get(key, "")) for key in ("did", "pcpid", "to")]
+        if not any(dids):
+            # Nobody's number; operations are told what was dialled.
+            dids = [clean_line(values.get("did", ""), 64)]
         withheld = values.get("privacy", "") == "1"
         caller = ""
         if not withheld:

@@ -21,7 +21,7 @@ from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call.decide import decide, find_client
 from vsek.call.model import LegStage, State, new_state
-from vsek.call.script import GUARD_ANNOUNCEMENT_S, GUARD_ENDED_S
+from vsek.call.script import GUARD_ANNOUNCEMENT_S, GUARD_ENDED_S, GUARD_RINGING_S
 from vsek.domain.ids import AgentId, CallId, ChannelId
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.records import CallClosed, CallOpened
@@ -102,6 +102,22 @@ def test_policy_ring() -> None:
     made.timer()  # wrap-up
     assert made.moved[0].due_at == made.now + 120
     assert made.states[ANNA] is AgentState.READY
+
+
+def test_nobody_rings_for_ever() -> None:
+    made = house()
+    made.asterisk.call(RING)
+    made.settle()
+    assert made.state.timers[f"guard:{K1}"][1] == made.now + GUARD_RINGING_S
+    made.timer()
+    made.settle()
+    closed = made.closed[K1]
+    assert (closed.outcome, closed.stage, closed.reason) == (
+        Outcome.ABANDONED,
+        Stage.WAITING,
+        "ring_limit",
+    )
+    assert made.asterisk.channels == {}
 
 
 def test_policy_greet() -> None:
@@ -540,7 +556,7 @@ def test_a_removed_agent_finishes_the_call() -> None:
 
 def test_timers_are_kept_in_the_state() -> None:
     made = ringing()
-    (name,) = made.state.timers
+    (name,) = (name for name in made.state.timers if name.startswith("acd:"))
     generation, deadline = made.state.timers[name]
     assert (name, deadline) == ("acd:ring:anna", made.now + 20)
     effects = made.decide(AgentPaused(ANNA, "lunch"))

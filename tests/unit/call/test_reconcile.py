@@ -75,7 +75,28 @@ def test_a_caller_left_for_whom_nobody_rang() -> None:
     made.asterisk.end(CALLER)
     recover(made)
     assert made.closed[K1].outcome is Outcome.ABANDONED
+    assert made.closed[K1].reason == "found_gone"
     assert made.state.calls == {}
+
+
+def test_a_talk_of_which_nothing_is_left() -> None:
+    made = talking()
+    lose(made)
+    made.asterisk.end(CALLER)
+    made.asterisk.end(LEG)
+    recover(made)
+    assert made.closed[K1].outcome is Outcome.ANSWERED
+    assert made.closed[K1].reason == "found_gone"
+
+
+def test_what_an_announcement_was_for_is_not_forgotten() -> None:
+    made = house()
+    made.asterisk.call("+4999")
+    made.settle()
+    lose(made)
+    made.asterisk.end(CALLER)
+    recover(made)
+    assert made.closed[K1].reason == "unknown_number"
 
 
 def test_an_agent_picked_up() -> None:

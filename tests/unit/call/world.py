@@ -340,6 +340,7 @@ class House:
             f"guard:{call.call_id}"
             for call in state.calls.values()
             if call.stage in (Stage.ANNOUNCEMENT, Stage.ENDED)
+            or (call.stage is Stage.WAITING and not call.answer_sent)
         }
         assert len(state.timers) == len(guards) + len(state.acd.timers())
         assert set(self.opened) == set(self.closed) | {

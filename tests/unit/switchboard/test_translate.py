@@ -58,6 +58,8 @@ def test_an_arrival_has_an_id_of_its_own_and_the_channel() -> None:
         ({"did": "030123456", "to": "+4930123456"}, ("+4930123456",)),
         ({"did": "s", "pcpid": "+4930123457", "to": "vsek"}, ("+4930123457",)),
         ({"did": "", "to": ""}, ()),
+        ({"did": "information", "to": ""}, ("information",)),
+        ({"did": "x" * 500}, ("x" * 63 + "…",)),
     ],
 )
 def test_numbers_called(values: dict[str, str], dids: tuple[str, ...]) -> None:
