@@ -30,8 +30,8 @@ from vsek.domain.records import CallClosed, CallStep
 GUARD_ANNOUNCEMENT_S = 120.0
 """An announcement whose end was never reported is taken to have ended."""
 GUARD_RINGING_S = 300.0
-"""A caller who hears it ring is given up after this: networks end unanswered calls after two to four
-minutes (timer C of RFC 3261 is three), so nobody is there any more to send the CANCEL."""
+"""A caller who hears it ring is given up after this. Networks end unanswered calls after two to
+four minutes (timer C of RFC 3261 is three), so nobody is there any more to send the CANCEL."""
 GUARD_ENDED_S = 10.0
 """A closed call whose channels were not reported gone is hung up again after this time."""
 DIAL_GUARD_S = 15.0
