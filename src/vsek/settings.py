@@ -208,7 +208,8 @@ def load(folder: Path) -> Settings:
         values = _merge(values, own)
     values["dir"] = folder
     try:
-        return Settings(**values)
+        # VSEK_DIR is a setting like any other, but whoever names a folder means that one.
+        return Settings(**values).model_copy(update={"dir": folder})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])

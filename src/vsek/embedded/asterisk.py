@@ -42,6 +42,7 @@ from vsek.embedded.servant import (
     command_as,
     free_port,
     home_for,
+    require_free,
     unprivileged,
     until_ready,
 )
@@ -152,6 +153,9 @@ class PrivateAsterisk:
         self.home = await asyncio.to_thread(home_for, self._folder, self._account)
         self.sounds = await asyncio.to_thread(home_for, self._sounds_link, self._account)
         sip, http, ami = self._wanted_ports
+        if sip:
+            # Asterisk would start without its SIP port, and calls would go to whoever has it.
+            require_free(sip, socket.SOCK_DGRAM, "sip-port")
         tries = 3
         for left in reversed(range(tries)):
             self.sip_port = sip or self.sip_port or free_port(socket.SOCK_DGRAM)

@@ -124,6 +124,21 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         return int(probe.getsockname()[1])
 
 
+def require_free(port: int, kind: socket.SocketKind, option: str) -> None:
+    """Raises ``ServiceError`` when somebody else has this port on loopback."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind is socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServiceError(
+                f"Port {port} ({option}) is not free: {error.strerror}",
+                remedy=f"End what uses it, or choose another port with --{option}",
+                error_id="port_taken",
+            ) from None
+
+
 def command_as(
     account: Account,
     program: Path,
