@@ -12,7 +12,7 @@ import msgspec
 from vsek.acd.hours import OpenSpan
 from vsek.acd.state import Acd, Rules
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId, OfferId
-from vsek.domain.outcomes import Outcome, Stage
+from vsek.domain.outcomes import CALLER_HANGUP, Outcome, Stage
 
 
 class ClientScript(msgspec.Struct, frozen=True):
@@ -55,9 +55,6 @@ class Directory(msgspec.Struct, frozen=True):
     rules: Rules = Rules()
     wrap_up_s: float = 30.0
     note_grace_s: float = 120.0
-
-
-CALLER_HANGUP = "caller_hangup"
 
 
 class LegStage(StrEnum):

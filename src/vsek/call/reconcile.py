@@ -12,16 +12,13 @@ from collections.abc import Callable
 
 from vsek.call import effects as do
 from vsek.call.events import Reconciled
-from vsek.call.model import CALLER_HANGUP, Call, Leg, LegStage
+from vsek.call.model import Call, Leg, LegStage
 from vsek.call.script import Desk, forget_if_empty
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
-from vsek.domain.outcomes import Stage
+from vsek.domain.outcomes import CALLER_HANGUP, FOUND_GONE, Stage
 
 NO_CALL = CallId("")
-
-FOUND_GONE = "found_gone"
-"""Whether the caller hung up or Asterisk went down, nobody saw."""
 
 Happen = Callable[..., None]
 

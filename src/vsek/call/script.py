@@ -24,7 +24,7 @@ from vsek.acd.effects import CancelTimer, Offer, SetTimer, WithdrawOffer
 from vsek.call import effects as do
 from vsek.call.model import Call, Leg, LegStage, State
 from vsek.domain.ids import OURS, ChannelId, OfferId
-from vsek.domain.outcomes import Outcome, Stage
+from vsek.domain.outcomes import RING_LIMIT, Outcome, Stage
 from vsek.domain.records import CallClosed, CallStep
 
 GUARD_ANNOUNCEMENT_S = 120.0
@@ -329,7 +329,7 @@ def caller_left(desk: Desk, call: Call) -> None:
 
 def rang_too_long(desk: Desk, call: Call) -> None:
     """Nobody picked up for so long that no caller can be there any more."""
-    close(desk, call, Outcome.ABANDONED, "ring_limit")
+    close(desk, call, Outcome.ABANDONED, RING_LIMIT)
 
 
 def agent_left(desk: Desk, call: Call, leg: Leg, cause: int) -> None:

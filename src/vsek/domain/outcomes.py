@@ -34,3 +34,12 @@ class Stage(StrEnum):
     """An agent answered; the two are being joined."""
     TALKING = "talking"
     ENDED = "ended"
+
+
+# Why a call ended, where more than one part must know the word.
+CALLER_HANGUP = "caller_hangup"
+FOUND_GONE = "found_gone"
+"""Gone when the switchboard came back: whether the caller hung up, or Asterisk went down, and when,
+nobody saw."""
+RING_LIMIT = "ring_limit"
+"""It rang for so long that no caller can be there any more."""

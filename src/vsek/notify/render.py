@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 
 from vsek.domain.note import NoteKind, NoteRequest, Urgency
-from vsek.domain.outcomes import Outcome, Stage
+from vsek.domain.outcomes import FOUND_GONE, RING_LIMIT, Outcome, Stage
 from vsek.domain.text import clean_line
 from vsek.notify.formats import Phone, duration, moment, phone
 from vsek.notify.words import WORDS, Words
@@ -113,6 +113,10 @@ def subject(request: NoteRequest, country: str, *, undelivered: bool = False) ->
     return line
 
 
+# Reasons of the switchboard for which "hung up" would not be true.
+_NOT_HUNG_UP = frozenset({FOUND_GONE, RING_LIMIT})
+
+
 def _waited_s(request: NoteRequest) -> float | None:
     call = request.call
     if call is None:
@@ -137,7 +141,7 @@ def _abandoned(request: NoteRequest, words: Words) -> str:
 def _without_talk(request: NoteRequest, words: Words) -> str:
     """The headline of a call that nobody talked with."""
     call = request.call
-    if call is None or call.outcome is None:
+    if call is None or call.outcome is None or call.reason in _NOT_HUNG_UP:
         return words.missed_other
     if call.reason == "closed":
         return words.missed_closed
@@ -175,7 +179,9 @@ def _details(request: NoteRequest, zone: ZoneInfo, words: Words, country: str) -
         rows.append(Row(words.taken_by, request.taken_by))
     waited_s = _waited_s(request)
     # For a call lost while it waited the headline says it.
-    said = call is None or call.stage is Stage.WAITING
+    said = call is None or (call.stage is Stage.WAITING and call.reason not in _NOT_HUNG_UP)
+    if call is not None and call.reason == FOUND_GONE:
+        said = True  # how long the caller waited, nobody knows
     if request.kind is NoteKind.MISSED_CALL and waited_s is not None and not said:
         rows.append(Row(words.waited, duration(waited_s, words)))
     if request.previous_calls:

@@ -199,12 +199,23 @@ def test_a_withheld_number_is_called_so_and_a_dictated_one_still_counts() -> Non
             "Verpasster Anruf: eine technische Störung hat ihn abgebrochen.",
         ),
         ({"ended_at": None}, "Verpasster Anruf: aufgelegt, bevor jemand abheben konnte."),
+        (
+            {"stage": "greeting", "reason": "found_gone"},
+            "Verpasster Anruf: es kam kein Gespräch zustande.",
+        ),
+        ({"reason": "ring_limit"}, "Verpasster Anruf: es kam kein Gespräch zustande."),
         ({"outcome": None}, "Verpasster Anruf: es kam kein Gespräch zustande."),
     ],
 )
 def test_a_missed_call_says_what_happened(changes: dict[str, Any], headline: str) -> None:
     lost = {**missed().model_dump()["call"], **changes}
     assert _render(missed(call=lost)).text.startswith(headline)
+
+
+@pytest.mark.parametrize(("reason", "told"), [("found_gone", False), ("ring_limit", True)])
+def test_a_waiting_time_that_nobody_knows_is_not_told(reason: str, told: bool) -> None:
+    lost = {**missed().model_dump()["call"], "reason": reason}
+    assert ("Wartezeit:" in _render(missed(call=lost)).text) is told
 
 
 @pytest.mark.parametrize("language", ["de", "en"])
