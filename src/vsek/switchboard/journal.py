@@ -85,6 +85,8 @@ class Journal:
         self.broken = False
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Entry)
+        # Every version's entries begin with their number, whatever else it writes.
+        self._number_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
         self._snapshot_decoder = msgspec.msgpack.Decoder(_Snapshot)
         self._fd = -1
         self._size = 0
@@ -145,7 +147,11 @@ class Journal:
             end = 0
             for behind, body in _bodies(data):
                 end = behind
-                yield self._decoder.decode(body)
+                try:
+                    yield self._decoder.decode(body)
+                except msgspec.DecodeError as error:
+                    # Another version's: one event is missed, which recovery is made for.
+                    log.error("journal_entry_unreadable", path=str(path), error=str(error))
             if end < len(data):
                 log.warning("journal_torn", path=str(path), kept=end, cut=len(data) - end)
                 with path.open("r+b") as file:
@@ -155,7 +161,7 @@ class Journal:
         last = 0
         for path in self._segments():
             for _, body in _bodies(path.read_bytes()):
-                last = self._decoder.decode(body).number
+                last = msgspec.msgpack.decode(self._number_decoder.decode(body)[0], type=int)
         for path in self.folder.glob("snapshot-*.bin"):
             last = max(last, int(path.stem.partition("-")[2]))
         return last

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.switchboard.lives import journal_in
 
@@ -74,6 +77,18 @@ def test_a_start_uses_no_snapshot_that_the_database_has_not_caught_up_with(tmp_p
     assert sorted(restored.calls) == ["c2", "c4"]
     assert number == 4
     assert [e.number for e in entries] == [5, 6]
+
+
+def test_an_entry_of_another_version_is_passed_over(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    journal.append(up(1), 1.0)
+    strange = msgspec.msgpack.encode([2, 2.0, {"type": "SomethingNew", "what": 1}])
+    (segment,) = tmp_path.glob("journal-*.log")
+    with segment.open("ab") as file:
+        file.write(struct.pack("<II", len(strange), zlib.crc32(strange)) + strange)
+    again = journal_in(tmp_path)
+    assert [e.number for e in again.restore(0)[2]] == [1]
+    assert again.append(up(3), 3.0) == 3, "its number is not given twice"
 
 
 def test_an_unreadable_snapshot_is_passed_over(tmp_path: Path) -> None:
