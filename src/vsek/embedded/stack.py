@@ -37,7 +37,7 @@ import structlog
 from vsek.embedded import packages, restart
 from vsek.embedded.asterisk import PrivateAsterisk
 from vsek.embedded.postgres import PrivatePostgres
-from vsek.embedded.servant import Account, Servant, command_as, free_port
+from vsek.embedded.servant import Account, Servant, command_as, free_port, require_free
 from vsek.errors import InputError, ServiceError
 from vsek.settings import load
 from vsek.store import migrate
@@ -110,6 +110,9 @@ async def run_stack(
     mail = _host_and_port(smtp) if smtp else None
     folder = await asyncio.to_thread(_prepare_folder, dir)
     with _sole_stack(folder):
+        if http_port is not None:
+            # The note service would start again and again, and nobody would know why.
+            require_free(http_port, socket.SOCK_STREAM, "http-port")
         stack = _Stack(folder, sip_port, http_port, mail, on_ready)
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):

@@ -28,6 +28,17 @@ async def test_one_stack_per_folder(tmp_path: Path) -> None:
             await asyncio.wait_for(stack.run_stack(tmp_path, on_ready=lambda _: None), 10)
 
 
+async def test_a_taken_http_port_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"Port {port}") as caught:
+            await stack.run_stack(tmp_path, http_port=port, on_ready=lambda _: None)
+    assert "--http-port" in caught.value.remedy
+    assert not (tmp_path / "postgres").exists()
+
+
 def test_ports_of_the_last_run_are_taken_where_they_are_free(tmp_path: Path) -> None:
     assert stack._ports_of_last_run(tmp_path) == {}
     (tmp_path / "run").mkdir()
