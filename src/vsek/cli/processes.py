@@ -101,21 +101,25 @@ def migrate(ctx: typer.Context, folder: Folder = None) -> None:
 def demo(
     ctx: typer.Context,
     as_json: Json = False,
-    folder: Folder = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="Run folder of the demo; VSEK_DIR does not count. (default: a new temporary one)",
+        ),
+    ] = None,
 ) -> None:
     """Show the whole system at work with real softphones, real calls and real mail.
 
-    Without --dir the run folder is a new one below the system's temporary folder.
+    It has a run folder and settings of its own: VSEK_… variables do not count.
     """
     from vsek.demo.run import run_demo
 
-    given = ctx.get_parameter_source("folder")
-    chosen = ctx.obj is not None or (given is not None and given.name != "DEFAULT")
-    place = (
-        run.folder_of(ctx, folder)
-        if chosen
-        else Path(tempfile.mkdtemp(prefix="vsek-demo-")).resolve()
-    )
+    if folder is None and ctx.parent is not None:
+        before = ctx.parent.get_parameter_source("folder")
+        folder = ctx.obj if before is not None and before.name == "COMMANDLINE" else None
+    place = (folder or Path(tempfile.mkdtemp(prefix="vsek-demo-"))).expanduser().resolve()
     raise typer.Exit(run.wait(run_demo(place, json_out=as_json)))
 
 

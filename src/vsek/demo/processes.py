@@ -14,6 +14,8 @@ from pathlib import Path
 from vsek.errors import ServiceError
 
 _PR_SET_PDEATHSIG = 1
+_KEPT = ("VSEK_CACHE", "VSEK_DEBIAN_MIRROR")
+"""What concerns the machine, not one installation of vsek."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -51,9 +53,14 @@ class Program:
     ) -> Program:
         """Starts ``argv`` in ``folder``; stderr goes to ``log``, and stdout unless it is a pipe.
 
-        Raises ``ServiceError`` when it cannot be started.
+        It gets our environment without the settings of whoever runs us (``VSEK_…``), and
+        ``environment``. Raises ``ServiceError`` when it cannot be started.
         """
-        whole = {**os.environ, **(environment or {})}
+        whole = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("VSEK_") or name in _KEPT
+        } | dict(environment or {})
         with log.open("ab") as sink:
             try:
                 process = await asyncio.create_subprocess_exec(

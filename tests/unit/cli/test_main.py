@@ -64,6 +64,33 @@ def test_dir_may_stand_anywhere_and_the_innermost_wins(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["demo"], None),
+        (["demo", "--dir", "a"], "a"),
+        (["--dir", "b", "demo"], "b"),
+        (["--dir", "b", "demo", "--dir", "a"], "a"),
+    ],
+)
+def test_the_demo_does_not_play_in_the_operators_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], expected: str | None
+) -> None:
+    seen: list[Path] = []
+
+    async def run_demo(folder: Path, *, json_out: bool) -> int:
+        assert json_out is False
+        seen.append(folder)
+        return 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VSEK_DIR", str(tmp_path / "operators"))
+    monkeypatch.setattr("vsek.demo.run.run_demo", run_demo)
+    monkeypatch.setattr("tempfile.mkdtemp", lambda prefix: str(tmp_path / f"{prefix}new"))
+    assert run_main(monkeypatch, *arguments) == 0
+    assert seen == [tmp_path / (expected or "vsek-demo-new")]
+
+
+@pytest.mark.parametrize(
     ("error", "code", "text"),
     [
         (

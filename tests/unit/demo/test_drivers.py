@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import wave
 from array import array
 from email.message import EmailMessage
 from pathlib import Path
@@ -12,9 +13,10 @@ import aiosmtplib
 import numpy as np
 import pytest
 
-from vsek.demo import audio, g711
+from vsek.demo import audio, g711, phone
 from vsek.demo.events import EventLog, eventually
 from vsek.demo.mailbox import Mailbox
+from vsek.demo.processes import Program
 from vsek.demo.rtp import RtpSession
 from vsek.demo.sipmessage import Dial, Message, audio_address, sdp, tag_of, uri_of
 from vsek.demo.sipp import Plan, scenario
@@ -179,3 +181,39 @@ async def test_the_mailbox_keeps_what_it_gets(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["127.0.0.1:5060", "sip:127.0.0.1:5060", "http://127.0.0.1:5060/"])
 def test_addresses(text: str) -> None:
     assert address(text) == ("127.0.0.1", 5060)
+
+
+def test_the_terminal_phones_voice_lasts_for_hours_and_takes_no_space(tmp_path: Path) -> None:
+    path = tmp_path / "voice.wav"
+    phone._write_voice(path)
+    with wave.open(str(path)) as file:
+        assert file.getnframes() == phone._VOICE_S * g711.RATE
+        assert any(file.readframes(g711.RATE // 2))
+        file.setpos(file.getnframes() - g711.RATE)
+        assert file.readframes(g711.RATE) == bytes(2 * g711.RATE)
+    assert path.stat().st_blocks * 512 < 5_000_000
+
+
+@pytest.mark.parametrize("server", ["", "127.0.0.1", "127.0.0.1:", "a:0", "a:65536", "a:5060;x=y"])
+def test_the_terminal_phone_names_a_wrong_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], server: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["phone", "anna", "secret", f"--server={server}"])
+    monkeypatch.setattr(phone, "baresip", lambda: ([Path("/bin/false")], Path("/")))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert phone.main() == 2
+    assert f"--server {server!r} is not HOST:PORT" in capsys.readouterr().err
+
+
+async def test_programs_do_not_get_the_settings_of_whoever_runs_us(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VSEK_SMTP__HOST", "mail.example")
+    monkeypatch.setenv("VSEK_DIR", "/srv/vsek")
+    monkeypatch.setenv("VSEK_CACHE", "/srv/cache")
+    log = tmp_path / "log"
+    own = {"VSEK_CALLS__WRAP_UP_S": "3"}
+    program = await Program.start("env", ["env"], folder=tmp_path, log=log, environment=own)
+    assert await program.wait() == 0
+    seen = {line for line in log.read_text().splitlines() if line.startswith("VSEK_")}
+    assert seen == {"VSEK_CACHE=/srv/cache", "VSEK_CALLS__WRAP_UP_S=3"}
