@@ -27,13 +27,15 @@ venv: $(STAMP)
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "vsek needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --retries 10 --require-hashes -r requirements/dev.txt
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Setting up $(VENV) …" >&2
+	@$(PYTHON) -m venv $(VENV) >&2
+	@$(PIP) install --quiet --retries 10 --require-hashes -r requirements/dev.txt >&2
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable . >&2
 	@touch $@
 
+# No echo: with ARGS=--json stdout is the document and nothing else.
 demo: $(STAMP)
-	$(BIN)/vsek demo $(ARGS)
+	@$(BIN)/vsek demo $(ARGS)
 
 test: lint test-unit test-integration test-acceptance
 
