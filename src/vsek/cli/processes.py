@@ -112,7 +112,7 @@ def demo(
 ) -> None:
     """Show the whole system at work with real softphones, real calls and real mail.
 
-    It has a run folder and settings of its own: VSEK_… variables do not count.
+    It has a run folder and settings of its own: none is taken from the environment.
     """
     from vsek.demo.run import run_demo
 
