@@ -9,6 +9,7 @@ for music is reloaded. Nothing of that touches a call.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 from collections.abc import Awaitable, Callable
@@ -58,6 +59,21 @@ class _Examination:
         self.report = Report()
 
     async def run(self) -> list[Finding]:
+        if await asyncio.to_thread(_nothing_runs, self.settings):
+            # Servers that were never started have no files to be corrected.
+            folder = self.settings.dir
+            self.report.fail(
+                "run folder",
+                f"nothing is running in {folder}: run 'vsek up --dir {folder}'",
+                "Or name another folder with --dir, or servers of your own in its vsek.toml",
+            )
+        else:
+            await self._servers()
+        await self._guarded(self._mail(), "setting smtp")
+        await self._guarded(self._speech(), "setting sounds.speech")
+        return self.report.findings
+
+    async def _servers(self) -> None:
         asterisk = AsteriskExamination(self.settings, self.report)
         try:
             if await asterisk.reachable():
@@ -68,10 +84,7 @@ class _Examination:
         await self._guarded(self._manager(), "manager.conf")
         await self._guarded(self._host_name(), "hosts")
         await self._guarded(self._database(), "setting database.dsn")
-        await self._guarded(self._mail(), "setting smtp")
         await self._guarded(self._notes(), "setting notes.url")
-        await self._guarded(self._speech(), "setting sounds.speech")
-        return self.report.findings
 
     async def _guarded(self, check: Awaitable[None], where: str) -> None:
         """A check that is cut off half way is a finding, not the end of the examination."""
@@ -214,6 +227,33 @@ class _Examination:
             "No speech engine is ready, so greetings cannot be made from text",
             "Install espeak-ng and sox, or give clients greetings as files",
         )
+
+
+def _nothing_runs(settings: Settings) -> bool:
+    """Whether the servers are those of ``vsek up`` in this run folder, and it does not run."""
+    try:
+        stack = json.loads(settings.stack_file.read_text())
+        up = Path(f"/proc/{int(stack['pids']['up'])}/cmdline").read_bytes()
+    except FileNotFoundError:
+        up = b""
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if not settings.stack_file.is_file() and (
+        (settings.dir / "vsek.toml").is_file() or {"ari", "database"} & settings.model_fields_set
+    ):
+        return False
+    # The number may be somebody else's by now; and processes of another container have none here.
+    return b"vsek" not in up and not _listens(settings.control_socket)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_TIMEOUT_S)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
 
 
 def _has_own_host_name(stack_file: Path) -> bool:
