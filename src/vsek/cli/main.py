@@ -1,6 +1,7 @@
 """The ``vsek`` program: commands put together, and the one place where errors become texts.
 
-Exit codes: 0 done, 1 failed, 2 wrong use (also wrong values in files or on the command line).
+Exit codes: 0 done, 1 failed, 2 wrong use (also wrong values in files or on the command line),
+130 ended with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import traceback
 from importlib.metadata import version
 from typing import Annotated
 
-import typer
-
-from vsek.cli import agents, calls, clients, notes, processes, run
-from vsek.cli.output import hint, shown
-from vsek.domain.yamlfile import FileError
-from vsek.errors import InputError, VsekError
-
 DONE, FAILED, WRONG_USE = 0, 1, 2
+INTERRUPTED = 130
+"""What shells report for a program that Ctrl-C ended."""
+
+try:
+    import typer
+
+    from vsek.cli import agents, calls, clients, notes, processes, run
+    from vsek.cli.output import hint, shown
+    from vsek.domain.yamlfile import FileError
+    from vsek.errors import InputError, VsekError
+except KeyboardInterrupt:
+    # Loading takes a second in which somebody may think better of it.
+    sys.exit(INTERRUPTED)
 
 app = typer.Typer(
     name="vsek",
@@ -66,7 +73,7 @@ def main() -> None:
     except VsekError as error:
         sys.exit(report(error))
     except KeyboardInterrupt:
-        sys.exit(FAILED)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output went away (``| head``); Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
