@@ -83,7 +83,7 @@ def list_agents(ctx: typer.Context, as_json: Json = False, folder: Folder = None
             (
                 row["id"],
                 row["name"],
-                row["state"],
+                _doing(row),
                 output.moment(row["since"]),
                 row["reason"],
                 row["call_id"],
@@ -104,7 +104,7 @@ async def _list(settings: Settings) -> list[dict[str, Any]]:
         pass
     async with run.database(settings) as connection:
         stored: list[StoredAgent] = await agents.list_agents(connection)
-    unknown = dict.fromkeys(("state", "since", "reason", "call_id", "reachable"))
+    unknown = dict.fromkeys(("state", "since", "reason", "pause_wanted", "call_id", "reachable"))
     return [{"id": one.agent.id, "name": one.agent.name, **unknown} for one in stored]
 
 
@@ -139,7 +139,14 @@ def pause(
 
 def _state(agent_id: str, answer: dict[str, Any]) -> None:
     state = answer.get("state")
-    typer.echo(f"Agent {agent_id}: {output.shown(state)}" if state else f"Agent {agent_id}: done")
+    later = "; the pause begins after the wrap-up" if answer.get("pause_wanted") else ""
+    typer.echo(f"Agent {agent_id}: {output.shown(state) if state else 'done'}{later}")
+
+
+def _doing(row: dict[str, Any]) -> str | None:
+    """State and, during a talk, the pause that follows."""
+    state, wanted = row["state"], row.get("pause_wanted")
+    return f"{state}, then pause ({wanted})" if wanted else state
 
 
 @app.command("remove")

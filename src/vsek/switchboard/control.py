@@ -147,6 +147,7 @@ def _agent(state: State, agent_id: AgentId) -> dict[str, Any]:
         "state": agent.state.value,
         "since": agent.since,
         "reason": agent.reason,
+        "pause_wanted": agent.pause_wanted,
         "call_id": agent.call_id,
         "reachable": agent.reachable,
     }
