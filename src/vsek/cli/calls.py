@@ -22,7 +22,12 @@ def list_calls(
         str | None, typer.Option(metavar="ID", help="Only this client's calls.")
     ] = None,
     outcome: Annotated[
-        Outcome | None, typer.Option(help="Only calls with this outcome.", show_choices=True)
+        Outcome | None,
+        typer.Option(
+            parser=run.one_of(Outcome, "--outcome"),
+            metavar="OUTCOME",
+            help=f"Only calls with this outcome: {', '.join(Outcome)}.",
+        ),
     ] = None,
     before: Annotated[
         str | None, typer.Option(metavar="CALL", help="Go on after this call of a list.")
@@ -36,9 +41,12 @@ def list_calls(
 
     async def work() -> list[CallSummary]:
         async with run.database(settings) as connection:
-            return await calls.list_calls(
+            found = await calls.list_calls(
                 connection, client_id=client, outcome=outcome, before=before, limit=limit
             )
+            if client is not None and not found:
+                await run.must_be_client(connection, client)
+            return found
 
     found = run.wait(work())
     if as_json:

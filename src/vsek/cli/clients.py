@@ -36,6 +36,8 @@ def import_clients(
         ):
             if ids:
                 typer.echo(f"{len(ids)} {what}: {', '.join(ids)}")
+    if not (result.created or result.changed or result.unchanged):
+        output.hint(f"{file} lists no clients: nothing to import.")
     if result.created or result.changed:
         run.wait(live.announce(settings))
 

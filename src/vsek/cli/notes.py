@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +13,11 @@ from vsek.cli import output, run
 from vsek.cli.control import Control
 from vsek.cli.run import Folder, Json
 from vsek.domain.note import Action, NoteDraft, Urgency
-from vsek.errors import InputError
-from vsek.notify.client import NotesClient
-from vsek.notify.model import NoteDetail, NoteInfo, NoteList, RetryAnswer
+from vsek.errors import InputError, ServiceError
+from vsek.notify.client import NotesAwayError, NotesClient, NotesRefusedError
+from vsek.notify.model import DeliveryStatus, NoteDetail, NoteInfo, NoteList, RetryAnswer
 from vsek.settings import Settings
+from vsek.store.notes import NoteState
 
 app = typer.Typer(help="Notes: what the client gets by e-mail about each call.")
 
@@ -22,8 +25,44 @@ _NoteId = Annotated[str, typer.Argument(metavar="NOTE", help="Id from 'vsek note
 _Text = Annotated[str | None, typer.Option(metavar="TEXT")]
 
 
-def _service(settings: Settings) -> NotesClient:
-    return NotesClient(settings.notes.url, settings.notes.token.get_secret_value())
+@asynccontextmanager
+async def _service(settings: Settings) -> AsyncIterator[NotesClient]:
+    token = settings.notes.token.get_secret_value()
+    try:
+        async with NotesClient(settings.notes.url, token) as service:
+            yield service
+    except NotesAwayError as error:
+        error.remedy = run.not_running(settings)
+        raise
+
+
+@asynccontextmanager
+async def _service_with(settings: Settings, note_id: str) -> AsyncIterator[NotesClient]:
+    """The note service; where it does not know ``note_id``, the error says how to find ids."""
+    async with _service(settings) as service:
+        try:
+            yield service
+        except NotesRefusedError as error:
+            if error.status != 404:
+                raise
+            raise await _no_note(service, note_id) from None
+
+
+async def _no_note(service: NotesClient, text: str) -> InputError:
+    message, call = f"There is no note {text!r}", "CALL"
+    of_call, of_key = await service.list(call=text, limit=1), await service.list(key=text, limit=1)
+    if of_call.notes:
+        message, call = f"{message}: that is a call", text
+    elif of_key.notes:
+        message = f"{message}: that is the key of note {of_key.notes[0].id}"
+        call = of_key.notes[0].call_id or call
+    return InputError(
+        message,
+        field="NOTE",
+        value=text,
+        remedy=f"Find the note's id with: vsek note list --call {call}",
+        error_id="unknown_note",
+    )
 
 
 @app.command("list")
@@ -32,8 +71,9 @@ def list_notes(
     client: Annotated[str | None, typer.Option(metavar="ID", help="Only this client's.")] = None,
     call: Annotated[str | None, typer.Option(metavar="CALL", help="Only this call's.")] = None,
     status: Annotated[
-        str | None,
+        DeliveryStatus | None,
         typer.Option(
+            parser=run.one_of(DeliveryStatus, "--status"),
             metavar="STATUS",
             help="Only notes with a delivery that is queued, accepted, bounced or given_up.",
         ),
@@ -50,9 +90,15 @@ def list_notes(
 
     async def work() -> NoteList:
         async with _service(settings) as service:
-            return await service.list(
+            found = await service.list(
                 client=client, call=call, status=status, before=before, limit=limit
             )
+        if client is not None and not found.notes:
+            # The note service knows no clients; without the database the list is just empty.
+            with suppress(ServiceError):
+                async with run.database(settings) as connection:
+                    await run.must_be_client(connection, client)
+        return found
 
     found = run.wait(work())
     if as_json:
@@ -85,7 +131,7 @@ def show(
     settings = run.settings_of(ctx, folder)
 
     async def work() -> NoteDetail:
-        async with _service(settings) as service:
+        async with _service_with(settings, note_id) as service:
             return await service.show(note_id)
 
     note = run.wait(work())
@@ -132,7 +178,7 @@ def retry(
     settings = run.settings_of(ctx, folder)
 
     async def work() -> RetryAnswer:
-        async with _service(settings) as service:
+        async with _service_with(settings, note_id) as service:
             return await service.retry(note_id)
 
     answer = run.wait(work())
@@ -165,8 +211,9 @@ def write(
     action: Annotated[
         Action | None,
         typer.Option(
+            parser=run.one_of(Action, "--action"),
+            metavar="RR|RWA|KN|OK",
             help="RR please call back, RWA will call again, KN for information, OK done.",
-            case_sensitive=False,
         ),
     ] = None,
     urgent: Annotated[
@@ -204,9 +251,16 @@ def write(
     if as_json:
         output.json(state)
         return
+    typer.echo(f"Note of call {call_id}: {_written(state)}")
+
+
+def _written(state: dict[str, Any]) -> str:
     due = output.moment(state.get("due_at"))
+    if state["state"] == NoteState.SENT:
+        correction = "; the correction leaves now" if due else ""
+        return f"sent{correction} (revision {state['revision']})"
     leaves = f", leaves at {output.shown(due)}" if due else ""
-    typer.echo(f"Note of call {call_id}: {state['state']}, revision {state['revision']}{leaves}")
+    return f"{state['state']}, revision {state['revision']}{leaves}"
 
 
 async def _write(

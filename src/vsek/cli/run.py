@@ -6,15 +6,16 @@ wins, then ``VSEK_DIR``, then ``./run``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from vsek import settings as settings_module
-from vsek.errors import ServiceError
+from vsek.errors import InputError, ServiceError
 from vsek.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ Folder = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=StrEnum)
 
 
 def remember(ctx: typer.Context, folder: Folder = None) -> None:
@@ -56,6 +58,34 @@ def folder_of(ctx: typer.Context, folder: Path | None) -> Path:
 def settings_of(ctx: typer.Context, folder: Path | None) -> Settings:
     """The settings of the run folder; raises ``InputError`` for wrong ones."""
     return settings_module.load(folder_of(ctx, folder))
+
+
+def one_of(words: type[Word], option: str) -> Callable[[str], Word]:
+    """Parser of an option that takes one of ``words``, in capitals or not."""
+
+    def parse(text: str) -> Word:
+        for word in words:
+            if word.casefold() == text.strip().casefold():
+                return word
+        raise InputError(
+            f"{option} does not know {text!r}",
+            field=option,
+            value=text,
+            remedy=f"Choose one of: {', '.join(words)}",
+        )
+
+    return parse
+
+
+async def must_be_client(connection: Connection, client_id: str) -> None:
+    """Raises ``InputError`` when there is no such client: a list of it would just be empty."""
+    from vsek.store import clients
+
+    try:
+        await clients.show(connection, client_id)
+    except InputError as error:
+        error.field = "--client"
+        raise
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:

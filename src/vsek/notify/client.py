@@ -26,6 +26,10 @@ class NotesUnavailableError(ServiceError):
     error_id = "notes_unavailable"
 
 
+class NotesAwayError(NotesUnavailableError):
+    """Nobody answers at the note service's address."""
+
+
 class NotesRefusedError(InputError):
     """The note service will not take this: wrong field, reused key, unknown note.
 
@@ -121,7 +125,7 @@ class NotesClient:
                 body = await response.read()
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise NotesUnavailableError(
+            raise NotesAwayError(
                 f"The note service at {self.url} does not answer: {_said(error)}",
                 remedy="Is it running (vsek notes, vsek up)? Is notes.url right?",
             ) from None
