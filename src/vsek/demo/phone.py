@@ -163,6 +163,11 @@ def _running(command: list[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
     )
     try:
         yield program
+    except KeyboardInterrupt:
+        # Ctrl-C reaches baresip too, and a second signal would stop it from unregistering.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.communicate(timeout=1.0)
+        raise
     finally:
         if program.poll() is None:
             program.terminate()
