@@ -96,6 +96,13 @@ def test_a_wrong_file_changes_nothing_and_names_every_line(vsek: Vsek) -> None:
     assert "none.yaml" in missing.stderr
 
 
+def test_an_empty_list_says_so(vsek: Vsek) -> None:
+    file = vsek.folder / "empty.yaml"
+    file.write_text("clients: []\n")
+    done = vsek("client", "import", str(file))
+    assert (done.stdout, done.stderr) == ("", f"{file} lists no clients: nothing to import.\n")
+
+
 def test_agents_come_and_go(vsek: Vsek) -> None:
     made = vsek.json("agent", "add", "anna", "--name", "Anna Schmidt")
     assert len(made["secret"]) >= 12
@@ -118,3 +125,10 @@ def test_calls(vsek: Vsek) -> None:
     unknown = vsek("call", "show", "nothing", code=2)
     assert "field:  call" in unknown.stderr
     assert "remedy:" in unknown.stderr
+
+
+def test_calls_of_a_client_that_does_not_exist(vsek: Vsek) -> None:
+    refused = vsek("call", "list", "--client", "nope", code=2)
+    assert refused.stderr.startswith(
+        "vsek: There is no client 'nope'\n  field:  --client\n  value:  nope\n  remedy: "
+    )

@@ -1,0 +1,158 @@
+"""What commands answer to wrong words, ids of the wrong kind, and things that happen later."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from vsek.cli import agents, notes
+from vsek.errors import InputError
+from vsek.settings import Settings
+
+_NOTE: dict[str, Any] = {
+    "id": "n1",
+    "key": "call:c1:auto",
+    "call_id": "c1",
+    "client_id": "acme",
+    "client_name": "ACME",
+    "kind": "message",
+    "caller": "",
+    "subject": "x",
+    "corrects": None,
+    "incomplete": False,
+    "received_at": "2026-01-01T00:00:00Z",
+    "message_id": "<x@y>",
+    "state": "accepted",
+    "deliveries": [],
+}
+
+
+def vsek(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program as an operator does, in a run folder where nothing runs."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("VSEK_")}
+    return subprocess.run(
+        [sys.executable, "-m", "vsek.cli.main", *arguments, "--dir", str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "words"),
+    [
+        (["note", "list", "--status", "foo"], "--status", "queued, accepted, bounced, given_up"),
+        (["note", "write", "c1", "--action", "foo"], "--action", "RR, RWA, KN, OK"),
+        (["call", "list", "--outcome", "foo"], "--outcome", "answered, put_through, callback, "),
+    ],
+)
+def test_a_word_that_an_option_does_not_know(
+    tmp_path: Path, arguments: list[str], option: str, words: str
+) -> None:
+    done = vsek(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"vsek: {option} does not know 'foo'\n  field:  {option}\n  value:  foo\n"
+        f"  remedy: Choose one of: {words}"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "n1"], ["retry", "n1"]])
+def test_notes_without_a_stack_name_the_folder(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "vsek.toml").write_text('[notes]\nurl = "http://127.0.0.1:1"\n')
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stack.json").write_text('{"settings": {}}')
+    done = vsek(tmp_path, "note", *arguments)
+    assert done.returncode == 1
+    assert f"remedy: Is it running? Start it with: vsek up --dir {tmp_path}\n" in done.stderr
+
+
+@pytest.fixture
+async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
+    async def listing(request: web.Request) -> web.Response:
+        asked = request.query
+        known = asked.get("call") == "c1" or asked.get("key") == "call:c1:auto"
+        return web.json_response({"notes": [_NOTE] if known else [], "next": None})
+
+    async def show(_: web.Request) -> web.Response:
+        body = {"error_id": "unknown_note", "message": "There is no such note", "field": "note_id"}
+        return web.json_response(body, status=404)
+
+    app = web.Application()
+    app.router.add_get("/v1/notes", listing)
+    app.router.add_get("/v1/notes/{id}", show)
+    async with TestServer(app) as server:
+        yield Settings(dir=tmp_path, notes={"url": str(server.make_url("/"))})
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "call"),
+    [
+        ("c1", "There is no note 'c1': that is a call", "c1"),
+        ("call:c1:auto", "There is no note 'call:c1:auto': that is the key of note n1", "c1"),
+        ("zz", "There is no note 'zz'", "CALL"),
+    ],
+)
+async def test_who_names_no_note_learns_how_to_find_it(
+    settings: Settings, given: str, message: str, call: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        async with notes._service_with(settings, given) as service:
+            await service.show(given)
+    assert (caught.value.field, caught.value.message) == ("NOTE", message)
+    assert caught.value.remedy.endswith(f"vsek note list --call {call}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ({"state": "open", "due_at": None}, "open, revision 2"),
+        ({"state": "sent", "due_at": None}, "sent (revision 2)"),
+        (
+            {"state": "sent", "due_at": "2026-01-01T00:00:00Z"},
+            "sent; the correction leaves now (revision 2)",
+        ),
+    ],
+)
+def test_what_becomes_of_a_note_that_was_written(answer: dict[str, Any], text: str) -> None:
+    assert notes._written({**answer, "revision": 2}) == text
+
+
+def test_a_pause_that_follows_on_a_talk(capsys: pytest.CaptureFixture[str]) -> None:
+    agents._state("anna", {"state": "talking", "pause_wanted": "lunch"})
+    agents._state("anna", {"state": "paused", "pause_wanted": None})
+    assert capsys.readouterr().out == (
+        "Agent anna: talking; the pause begins after the wrap-up\nAgent anna: paused\n"
+    )
+    assert agents._doing({"state": "talking", "pause_wanted": "lunch"}) == (
+        "talking, then pause (lunch)"
+    )
+    assert agents._doing({"state": None, "pause_wanted": None}) is None
+
+
+def test_ctrl_c_while_the_program_loads() -> None:
+    # Whatever the program imports first is where Ctrl-C comes.
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer':\n"
+        f"            os.kill(os.getpid(), {int(signal.SIGINT)})\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "import vsek.cli.main\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "")
