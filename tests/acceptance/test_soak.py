@@ -124,7 +124,9 @@ async def test_every_call_is_accounted_for(house: House, crew: Crew, seed: int) 
             continue
         assert [step["kind"] for step in row["steps"]].count("ended") == 1, row
         assert len(row["notes"]) == 1, row
-        assert (row["outcome"] == "answered") == (row["agent_id"] is not None), row
+        # Who hangs up in the milliseconds in which the two are joined was not talked with.
+        picked_up = row["outcome"] == "answered" or row["stage"] == "connecting"
+        assert picked_up == (row["agent_id"] is not None), row
     # Asterisk itself told those who called while nobody was there (early media, then 503).
     for caller in unknown:
         assert caller.statuses[-1] in (487, 503), caller.statuses

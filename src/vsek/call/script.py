@@ -24,7 +24,7 @@ from vsek.acd.effects import CancelTimer, Offer, SetTimer, WithdrawOffer
 from vsek.call import effects as do
 from vsek.call.model import Call, Leg, LegStage, State
 from vsek.domain.ids import OURS, ChannelId, OfferId
-from vsek.domain.outcomes import RING_LIMIT, Outcome, Stage
+from vsek.domain.outcomes import FOUND_GONE, RING_LIMIT, Outcome, Stage
 from vsek.domain.records import CallClosed, CallStep
 
 GUARD_ANNOUNCEMENT_S = 120.0
@@ -320,7 +320,13 @@ def _back_to_queue(desk: Desk, call: Call, leg: Leg, why: str) -> None:
 
 
 def caller_left(desk: Desk, call: Call) -> None:
-    """The caller hung up."""
+    """The caller hung up.
+
+    Who was being joined with an agent when nobody was looking, and is gone now, has talked: the
+    joining takes milliseconds.
+    """
+    if call.stage is Stage.CONNECTING and call.reason_if_left == FOUND_GONE:
+        call.stage = Stage.TALKING
     if call.stage is Stage.TALKING:
         close(desk, call, Outcome.ANSWERED, call.reason_if_left)
     else:

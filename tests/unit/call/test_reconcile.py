@@ -89,6 +89,21 @@ def test_a_talk_of_which_nothing_is_left() -> None:
     assert made.closed[K1].reason == "found_gone"
 
 
+def test_a_talk_that_began_and_ended_in_the_gap() -> None:
+    made = ringing()
+    made.asterisk.pick_up(LEG)
+    made.decide(made.asterisk.events.popleft())
+    assert made.state.calls[K1].stage is Stage.CONNECTING
+    lose(made)
+    made.asterisk.end(CALLER)
+    made.asterisk.end(LEG)
+    recover(made)
+    closed = made.closed[K1]
+    assert (closed.outcome, closed.reason) == (Outcome.ANSWERED, "found_gone")
+    assert closed.agent_id == ANNA
+    assert closed.answered_at is not None
+
+
 def test_what_an_announcement_was_for_is_not_forgotten() -> None:
     made = house()
     made.asterisk.call("+4999")
