@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ import structlog
 import uvicorn
 
 from vsek import ari
-from vsek.acd.effects import AgentChanged
 from vsek.call.events import CommandFailed
 from vsek.call.model import Directory as CallDirectory
 from vsek.domain.directory import Directory
@@ -31,6 +30,7 @@ from vsek.domain.records import Record
 from vsek.embedded.packages import find_tool
 from vsek.errors import InputError, ServiceError
 from vsek.notify.client import NotesClient
+from vsek.notify.service import QuietServer
 from vsek.notify.service import serve as serve_notes
 from vsek.pbx.accounts import Accounts
 from vsek.pbx.ami import Watchman
@@ -122,14 +122,6 @@ class NoteTable:
             return await drafts.show_draft(connection, call_id)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process belongs to the switchboard."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def serve(settings: Settings) -> None:
     """The switchboard, until told to stop.
 
@@ -165,9 +157,7 @@ class _Process:
             deadline_s=s.deadline_s,
         )
         self.commander = AriCommander(self.ari, s.app, self._post)
-        self.switchboard = Switchboard(
-            self.journal, self.commander, self.writer, watch=self._agent_changed
-        )
+        self.switchboard = Switchboard(self.journal, self.commander, self.writer)
         self.link = AsteriskLink(
             self.ari,
             app=s.app,
@@ -277,7 +267,7 @@ class _Process:
             self.keeper.sync,
             self._health,
         )
-        return _Server(
+        return QuietServer(
             uvicorn.Config(
                 app,
                 log_config=None,
@@ -326,9 +316,6 @@ class _Process:
             await asyncio.sleep(3600)
             self.switchboard.snapshot()
             self.journal.tidy(self.writer.shipped, time.time() - JOURNAL_DAYS * 86400)
-
-    def _agent_changed(self, change: AgentChanged) -> None:
-        log.debug("agent", agent_id=change.agent_id, state=change.new)
 
     async def _after_recovery(self) -> None:
         if self.keeper.loaded:

@@ -24,7 +24,6 @@ from vsek.domain.ids import AgentId, CallId
 from vsek.domain.outcomes import Outcome
 from vsek.domain.records import CallOpened, NoteDueMoved
 
-_GUARD = "guard:"
 _NOT_FOUND = 404
 _CONFLICT = 409
 """The leg is there already, or was dialled already: the command was sent twice."""
@@ -246,8 +245,8 @@ def _timer_due(desk: Desk, event: acd_events.TimerDue) -> None:
     if armed is None or armed[0] != event.generation:
         return
     del desk.state.timers[event.name]
-    if event.name.startswith(_GUARD):
-        call_id = CallId(event.name.removeprefix(_GUARD))
+    if event.name.startswith(script.GUARD):
+        call_id = CallId(event.name.removeprefix(script.GUARD))
         happen(desk, desk.state.calls[call_id], Happening.GUARD_DUE)
     else:
         distribute(desk, event)

@@ -41,6 +41,15 @@ DIAL_GUARD_S = 15.0
 REFUSALS = frozenset({17, 18, 19, 21, 31})
 
 
+GUARD = "guard:"
+"""How the names of guard timers begin; the distribution's begin otherwise."""
+
+
+def guard_of(call: Call) -> str:
+    """Name of the call's guard timer."""
+    return f"{GUARD}{call.call_id}"
+
+
 class Desk:
     """The working place of one decision: state, time and the effects gathered so far."""
 
@@ -66,7 +75,7 @@ class Desk:
     def arm_guard(self, call: Call, seconds: float) -> None:
         """(Re)start the call's guard timer."""
         self.state.timers_made += 1
-        self.do(SetTimer(f"guard:{call.call_id}", self.state.timers_made, self.now + seconds))
+        self.do(SetTimer(guard_of(call), self.state.timers_made, self.now + seconds))
 
 
 # --- arriving -----------------------------------------------------------------------------------
@@ -238,7 +247,7 @@ def leg_up(desk: Desk, call: Call, leg: Leg) -> None:
     call.agent_id = leg.agent_id
     call.answered_at = desk.now
     if not call.answer_sent:
-        desk.do(CancelTimer(f"guard:{call.call_id}"))
+        desk.do(CancelTimer(guard_of(call)))
         _answer(desk, call)
     desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))
     desk.step(call, "agent_answered", agent=leg.agent_id)
@@ -384,7 +393,7 @@ def close(desk: Desk, call: Call, outcome: Outcome, reason: str) -> None:
 def forget_if_empty(desk: Desk, call: Call) -> None:
     """Drop a closed call once nothing of it is left in Asterisk."""
     if call.stage is Stage.ENDED and call.caller_gone and not call.legs:
-        desk.do(CancelTimer(f"guard:{call.call_id}"))
+        desk.do(CancelTimer(guard_of(call)))
         del desk.state.calls[call.call_id]
 
 

@@ -27,11 +27,12 @@ _WORKERS = 4
 _GRACE_S = 5
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """uvicorn without its signal handlers: the process belongs to us."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """The process handles its signals itself."""
         yield
 
 
@@ -115,7 +116,7 @@ async def _run(
     api = NotesApi(
         database, outbox, renderer, token=token, sender=settings.smtp.sender, now=utc_now
     )
-    server = _Server(
+    server = QuietServer(
         uvicorn.Config(
             api.build(),
             lifespan="off",

@@ -48,7 +48,7 @@ def decide_or_log(state: State, event: Event, at: float) -> list[do.Effect]:
 
 
 class Switchboard:
-    """Owns the state. ``commander`` and ``records`` take effects; ``watch`` sees agents change."""
+    """Owns the state. ``commander`` and ``records`` take effects."""
 
     def __init__(
         self,
@@ -57,7 +57,6 @@ class Switchboard:
         records: RecordSink,
         *,
         clock: Callable[[], float] = time.time,
-        watch: Callable[[AgentChanged], None] | None = None,
     ) -> None:
         self.state = new_state()
         self.journal = journal
@@ -65,7 +64,6 @@ class Switchboard:
         self._commander = commander
         self._records = records
         self._clock = clock
-        self._watch = watch
         self._queue: deque[Event] = deque()
         self._open = False
         self._deciding = False
@@ -131,8 +129,6 @@ class Switchboard:
                 self.timers.cancel(effect.name)
             elif isinstance(effect, AgentChanged):
                 log.info("agent_changed", **msgspec.structs.asdict(effect))
-                if self._watch is not None:
-                    self._watch(effect)
             else:
                 records.append(effect)
                 _log_record(effect)
