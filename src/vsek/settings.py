@@ -108,6 +108,9 @@ class AsteriskSettings(_Section):
     agent_transport: str = "agents"
     default_country: str = "DE"
     """For numbers in national form (ISO 3166, two letters)."""
+    ledger_folder: Path | None = None
+    """Where Asterisk's dialplan keeps its call ledger, as vsek sees the folder; ``None``: there is
+    none to be read, and calls that come while vsek is away are known to nobody."""
 
 
 class Settings(BaseSettings):

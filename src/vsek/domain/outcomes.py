@@ -28,12 +28,31 @@ class Stage(StrEnum):
     """Hears an announcement after which the call ends (closed, unknown number, fault)."""
     GREETING = "greeting"
     """Hears the client's greeting; an agent may already be ringing."""
+    SCREENING = "screening"
+    """Is asked for name and concern, and recorded."""
     WAITING = "waiting"
     """Hears ringback (policy ``ring``) or music (policy ``greet``)."""
+    BRIEFING = "briefing"
+    """An agent picked up and hears what the caller said; the caller hears music."""
     CONNECTING = "connecting"
     """An agent answered; the two are being joined."""
     TALKING = "talking"
+    FALLBACK = "fallback"
+    """vsek was away or hung: the dialplan took the caller and asks for a message."""
     ENDED = "ended"
+
+
+class Finding(StrEnum):
+    """What was heard of a caller who was asked to speak."""
+
+    SPEECH = "speech"
+    SILENCE = "silence"
+    MUSIC = "music"
+    FAX = "fax"
+    MACHINE = "machine"
+    """Tones of a network or a machine, no person."""
+    UNKNOWN = "unknown"
+    """Something, but nobody can say what; or nothing could be recorded."""
 
 
 # Why a call ended, where more than one part must know the word.
@@ -43,3 +62,9 @@ FOUND_GONE = "found_gone"
 nobody saw."""
 RING_LIMIT = "ring_limit"
 """It rang for so long that no caller can be there any more."""
+FALLBACK = "fallback"
+"""Served by the dialplan, because vsek was away."""
+MISSED = "missed"
+"""Known from Asterisk's own ledger alone: the caller was gone before vsek came back."""
+FAX = "fax"
+"""A fax machine called."""

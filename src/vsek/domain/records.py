@@ -72,4 +72,20 @@ class NoteDueMoved(msgspec.Struct, frozen=True, tag=True):
     due_at: float
 
 
-Record = CallOpened | CallStep | CallClosed | NoteDueMoved
+class RecordingMade(msgspec.Struct, frozen=True, tag=True):
+    """The caller's voice was recorded; the audio follows, or is in the database already.
+
+    Until it is there, a note that is to tell of it waits for a while.
+    """
+
+    call_id: CallId
+    at: float
+    kind: str
+    """``screening`` or ``voicemail``."""
+    name: str
+    """Name of the stored recording in Asterisk."""
+    consent: bool
+    """The caller was told of the recording, and spoke."""
+
+
+Record = CallOpened | CallStep | CallClosed | NoteDueMoved | RecordingMade

@@ -20,9 +20,17 @@ import structlog
 from vsek.domain.ids import CallId
 from vsek.domain.note import auto_key
 from vsek.domain.outcomes import Outcome, Stage
-from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved, Record
+from vsek.domain.records import (
+    CallClosed,
+    CallOpened,
+    CallStep,
+    NoteDueMoved,
+    Record,
+    RecordingMade,
+)
 from vsek.domain.text import LINE_LIMIT, clean_line
 from vsek.errors import VsekError
+from vsek.store import recordings
 from vsek.store.pool import timestamp
 
 if TYPE_CHECKING:
@@ -191,6 +199,8 @@ async def _apply_one(conn: Connection, record: Record) -> bool:
             return await _close(conn, record)
         case NoteDueMoved():
             return await _move_due(conn, record)
+        case RecordingMade():
+            return await recordings.announce(conn, record)
         case _:
             assert_never(record)
 

@@ -27,7 +27,14 @@ from vsek.call import effects as do
 from vsek.call.decide import decide
 from vsek.call.events import Event
 from vsek.call.model import State, new_state
-from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved, Record
+from vsek.domain.records import (
+    CallClosed,
+    CallOpened,
+    CallStep,
+    NoteDueMoved,
+    Record,
+    RecordingMade,
+)
 from vsek.switchboard.journal import Entry, Journal
 from vsek.switchboard.ports import Commander, RecordSink
 from vsek.switchboard.timers import Timers
@@ -158,8 +165,11 @@ class Switchboard:
         self.journal.release()
 
 
+_RECORDS = (CallOpened, CallStep, CallClosed, NoteDueMoved, RecordingMade)
+
+
 def _records_among(effects: list[do.Effect]) -> list[Record]:
-    return [e for e in effects if isinstance(e, CallOpened | CallStep | CallClosed | NoteDueMoved)]
+    return [e for e in effects if isinstance(e, _RECORDS)]
 
 
 def _log_record(record: Record) -> None:
@@ -182,6 +192,8 @@ def _log_record(record: Record) -> None:
                 stage=record.stage,
                 reason=record.reason,
             )
+        case RecordingMade():
+            log.info("recording_made", call_id=record.call_id, kind=record.kind, name=record.name)
         case NoteDueMoved():
             pass
 
