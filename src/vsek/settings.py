@@ -113,6 +113,47 @@ class AsteriskSettings(_Section):
     none to be read, and calls that come while vsek is away are known to nobody."""
 
 
+class MetricsSettings(_Section):
+    """Where metrics are served besides the control socket and the note service's HTTP."""
+
+    listen: str = ""
+    """Switchboard: ``PORT`` (loopback) or ``HOST:PORT`` for ``/metrics`` and nothing else; empty:
+    none."""
+
+
+class AlarmSettings(_Section):
+    """When operations are told, by log and by mail to ``notes.operations_email``. Times are in
+    seconds; 0 turns an alarm off."""
+
+    mail: bool = True
+    remind_s: float = Field(default=3600.0, ge=0)
+    """How often an alarm that goes on is told again; 0: never."""
+    nobody_signed_in_s: float = Field(default=20.0, ge=0)
+    """A caller waits this long and nobody is signed in."""
+    nobody_ready_s: float = Field(default=120.0, ge=0)
+    """A caller waits this long and nobody is free."""
+    trunk_s: float = Field(default=30.0, ge=0)
+    """A trunk is not registered, or does not answer, for this long."""
+    trunks: list[str] = []
+    """PJSIP endpoints that must be reachable from the start; others are watched once they were."""
+    note_age_s: float = Field(default=900.0, ge=0)
+    """A note or its mail waits this long after it was due."""
+    disk_free_percent: float = Field(default=5.0, ge=0, le=100)
+    """A disk with less free space (or fewer free files) than this; 0 turns the alarm off."""
+    disk_free_mb: float = Field(default=500.0, ge=0)
+    """The same in megabytes (10^6 bytes); 0: only the share counts."""
+    database_s: float = Field(default=10.0, ge=0)
+    """PostgreSQL does not answer for this long."""
+    asterisk_s: float = Field(default=10.0, ge=0)
+    """Asterisk is not connected, or sends no events, for this long."""
+    notes_s: float = Field(default=60.0, ge=0)
+    """The note service does not answer, or the mail server refuses all mail, for this long."""
+    journal: bool = True
+    """The journal cannot be written."""
+    audit: bool = True
+    """The audit found a difference between Asterisk's ledger, calls and notes."""
+
+
 class Settings(BaseSettings):
     """Everything. ``dir`` is the run folder."""
 
@@ -134,6 +175,8 @@ class Settings(BaseSettings):
     sounds: SoundSettings = SoundSettings()
     calls: CallSettings = CallSettings()
     asterisk: AsteriskSettings = AsteriskSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    alarms: AlarmSettings = AlarmSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,80 @@
+"""Metrics over HTTP, in the text form that Prometheus reads.
+
+The switchboard serves them on its control socket, the note service beside its API; where a setting
+asks for it also on a TCP address of their own, which serves these metrics and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from vsek.errors import InputError
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 2.0
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the process belongs to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process handles its signals itself."""
+        yield
+
+
+def add_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
+    """``GET /metrics`` of ``app``."""
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def tcp_address(text: str, setting: str) -> tuple[str, int]:
+    """``HOST:PORT`` or only ``PORT``, which means loopback. Raises ``InputError``."""
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(
+            f"{text!r} is no address to listen at",
+            field=setting,
+            value=text,
+            remedy="Write PORT (loopback) or HOST:PORT, for example 127.0.0.1:9464",
+        )
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+async def serve_metrics(registry: CollectorRegistry, address: tuple[str, int]) -> None:
+    """Serve ``registry`` at a TCP address until cancelled; one that is taken is waited for, since
+    the process before us may still be ending."""
+    host, port = address
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    add_metrics(app, registry)
+    told = False
+    while True:
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family, reuse_port=False)
+        except OSError as error:
+            if not told:
+                log.error("metrics_not_served", host=host, port=port, error=str(error))
+                told = True
+            await asyncio.sleep(RETRY_S)
+            continue
+        with listener:
+            listener.setblocking(False)
+            log.info("metrics_served", host=host, port=port)
+            config = uvicorn.Config(
+                app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            )
+            await QuietServer(config).serve([listener])
+            return

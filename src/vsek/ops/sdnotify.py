@@ -1,0 +1,44 @@
+"""Tells the supervisor how we are: systemd, or ``vsek up``, which listens the same way.
+
+The protocol is one datagram of ``NAME=value`` lines to the unix socket in ``NOTIFY_SOCKET``
+(sd_notify(3)). Without a supervisor nothing is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+WATCHDOG = "WATCHDOG=1"
+
+
+def tell(*lines: str) -> None:
+    """Send ``lines``; a supervisor that is gone or slow is none of our business."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]  # a name in the abstract namespace
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+    ):
+        sender.setblocking(False)
+        sender.sendto("\n".join(lines).encode(), address)
+
+
+def watchdog_s() -> float | None:
+    """How often the supervisor wants to hear ``WATCHDOG=1`` at the latest; ``None``: it does not.
+
+    ``WATCHDOG_PID`` names whom it means.
+    """
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    try:
+        usec = int(os.environ.get("WATCHDOG_USEC", "0"))
+    except ValueError:
+        return None
+    return usec / 1e6 if usec > 0 else None
