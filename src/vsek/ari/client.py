@@ -168,6 +168,11 @@ class Client(Resources):
         """Whether another program took over the application."""
         return self._replaced
 
+    @property
+    def late_replies(self) -> int:
+        """Replies so far that came after their request's deadline."""
+        return sum(socket.protocol.late_replies for socket in self._commands)
+
     async def wait_connected(self, timeout_s: float | None = None) -> None:
         """Waits until events flow.
 

@@ -54,11 +54,15 @@ class AriCommander:
         self._app = app
         self._post = post
         self.connected = False
+        self.sent = self.failed = self.timeouts = self.dropped = 0
+        """Counted since the start, for whoever watches."""
 
     def send(self, command: do.Command) -> None:
         """Send it now, or drop it while there is no connection."""
         if not self.connected:
+            self.dropped += 1
             return
+        self.sent += 1
         method, uri, query, body = self.request(command)
         future = self._client.submit(method, uri, query, body, lane=command.lane)
         future.add_done_callback(lambda done: self._done(command, done))
@@ -115,8 +119,10 @@ class AriCommander:
         if error is None:
             reply = done.result()
             if reply.status >= 400:
+                self.failed += 1
                 self._failed(command, reply.status, _message(reply))
         elif isinstance(error, AriTimeout):
+            self.timeouts += 1
             self._failed(command, 0, str(error))
         elif not isinstance(error, AriError):
             log.error("command_error", call_id=command.call_id, error=repr(error))

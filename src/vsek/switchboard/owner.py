@@ -55,7 +55,8 @@ def decide_or_log(state: State, event: Event, at: float) -> list[do.Effect]:
 
 
 class Switchboard:
-    """Owns the state. ``commander`` and ``records`` take effects."""
+    """Owns the state. ``commander`` and ``records`` take effects; ``decided`` gets the seconds that
+    each event took."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Switchboard:
         records: RecordSink,
         *,
         clock: Callable[[], float] = time.time,
+        decided: Callable[[float], None] | None = None,
     ) -> None:
         self.state = new_state()
         self.journal = journal
@@ -71,6 +73,7 @@ class Switchboard:
         self._commander = commander
         self._records = records
         self._clock = clock
+        self._decided = decided
         self._queue: deque[Event] = deque()
         self._open = False
         self._deciding = False
@@ -118,7 +121,10 @@ class Switchboard:
         self._deciding = True
         try:
             while self._queue:
+                began = time.perf_counter()
                 self._decide(self._queue.popleft())
+                if self._decided is not None:
+                    self._decided(time.perf_counter() - began)
         finally:
             self._deciding = False
 
