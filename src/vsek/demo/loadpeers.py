@@ -83,6 +83,15 @@ Contact: <sip:caller@[local_ip]:[local_port]>
 {body}
 ]]></send>
 """
+# The agent ends the talk, so keeps who is who.
+_INCOMING = """\
+  <recv request="INVITE" rrs="true">
+    <action>
+      <ereg regexp=".*" search_in="hdr" header="From:" assign_to="1"/>
+      <ereg regexp=".*" search_in="hdr" header="To:" assign_to="2"/>
+    </action>
+  </recv>
+"""
 _IN_DIALOG = """\
   <send{attributes}><![CDATA[
 
@@ -147,10 +156,7 @@ def agent_scenario(ring_s: float, talk_s: float, sound_port: int) -> str:
     return "".join(
         (
             _HEAD.format(name="agents"),
-            '  <recv request="INVITE" rrs="true">\n    <action>\n'
-            '      <ereg regexp=".*" search_in="hdr" header="From:" assign_to="1"/>\n'
-            '      <ereg regexp=".*" search_in="hdr" header="To:" assign_to="2"/>\n'
-            "    </action>\n  </recv>\n",
+            _INCOMING,
             _response("180 Ringing", "agent", tag=tag),
             f'  <pause milliseconds="{ring_s * 1000:.0f}"/>\n',
             _response("200 OK", "agent", tag=tag, body=sdp, attributes=' retrans="500"'),
