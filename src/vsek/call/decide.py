@@ -16,13 +16,14 @@ from vsek.acd.hours import is_open
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call import script
+from vsek.call.desk import GUARD, Desk, forget_if_empty
 from vsek.call.model import Call, ClientScript, Directory, Leg, LegStage, State
 from vsek.call.reconcile import NO_CALL, reconcile
-from vsek.call.script import Desk
 from vsek.call.table import TABLE, Happening
 from vsek.domain.ids import AgentId, CallId
+from vsek.domain.ledger import Served
 from vsek.domain.outcomes import Outcome
-from vsek.domain.records import CallOpened, NoteDueMoved
+from vsek.domain.records import CallOpened, NoteDueMoved, RecordingMade
 
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -39,6 +40,14 @@ def decide(state: State, event: ev.Event, now: float) -> list[do.Effect]:
             _arrived(desk, event)
         case ev.SoundDone():
             _sound_done(desk, event)
+        case ev.RecordingDone() | ev.Examined():
+            _recorded(desk, event)
+        case ev.KeyPressed():
+            _key_pressed(desk, event)
+        case ev.CallerDiverted():
+            _caller_diverted(desk, event)
+        case ev.LedgerTold():
+            _ledger_told(desk, event)
         case ev.CommandFailed():
             _command_failed(desk, event)
         case acd_events.TimerDue():
@@ -85,12 +94,28 @@ def _arrived(desk: Desk, event: ev.CallArrived) -> None:
     state = desk.state
     if event.channel_id in state.channels:
         return  # seen already: reported again after a reconnect
+    call = _open(desk, event, desk.now)
+    client = call.script
+    directory = state.directory
+    if client is None:
+        media = directory.announcements.get(f"unknown_number.{directory.default_language}", "")
+        script.announce(desk, call, media, Outcome.UNKNOWN_NUMBER, "unknown_number")
+    elif not is_open(client.hours, client.timezone, desk.now):
+        media = directory.announcements.get(f"closed.{client.language}", "")
+        script.announce(desk, call, media, Outcome.ABANDONED, "closed")
+    else:
+        script.begin(desk, call)
+
+
+def _open(desk: Desk, event: ev.CallArrived, received_at: float) -> Call:
+    """The call, known from now on."""
+    state = desk.state
     client, did = find_client(state.directory, event.dids, event.forwarded_by)
     call = Call(
         event.call_id,
         event.channel_id,
         client,
-        desk.now,
+        received_at,
         event.caller_number,
         event.caller_name,
     )
@@ -100,7 +125,7 @@ def _arrived(desk: Desk, event: ev.CallArrived) -> None:
         CallOpened(
             call.call_id,
             client.client_id if client is not None else None,
-            desk.now,
+            received_at,
             event.caller_number,
             event.caller_name,
             event.caller_withheld,
@@ -112,15 +137,7 @@ def _arrived(desk: Desk, event: ev.CallArrived) -> None:
         )
     )
     desk.step(call, "arrived", did=did)
-    directory = state.directory
-    if client is None:
-        media = directory.announcements.get(f"unknown_number.{directory.default_language}", "")
-        script.announce(desk, call, media, Outcome.UNKNOWN_NUMBER, "unknown_number")
-    elif not is_open(client.hours, client.timezone, desk.now):
-        media = directory.announcements.get(f"closed.{client.language}", "")
-        script.announce(desk, call, media, Outcome.ABANDONED, "closed")
-    else:
-        script.begin(desk, call)
+    return call
 
 
 def find_client(
@@ -166,7 +183,7 @@ def _caller_event(desk: Desk, call: Call, event: ChannelEvent) -> None:
             call.caller_gone = True
             happen(desk, call, Happening.CALLER_GONE)
             if call.call_id in desk.state.calls:
-                script.forget_if_empty(desk, call)
+                forget_if_empty(desk, call)
         case ev.Joined():
             happen(desk, call, Happening.CALLER_JOINED)
         case _:
@@ -182,7 +199,7 @@ def _leg_event(desk: Desk, call: Call, leg: Leg, event: ChannelEvent) -> None:
             # Gone already: nothing is left to hang up.
             leg.stage = LegStage.LEAVING
             happen(desk, call, Happening.LEG_GONE, leg, event.cause)
-        script.forget_if_empty(desk, call)
+        forget_if_empty(desk, call)
     elif leg.channel_id != call.leg_id:
         # An answer (or a birth) that crossed our hang-up: the hang-up counts.
         if not isinstance(event, ev.Joined | ev.ChannelRinging):
@@ -201,8 +218,58 @@ _LEG_HAPPENINGS: dict[type, Happening] = {
 
 def _sound_done(desk: Desk, event: ev.SoundDone) -> None:
     call = desk.state.calls.get(event.call_id)
-    if call is not None and call.sound_id == event.sound_id:
+    if call is None:
+        return
+    if call.sound_id == event.sound_id:
         happen(desk, call, Happening.SOUND_DONE)
+    elif call.briefing_id == event.sound_id:
+        happen(desk, call, Happening.BRIEFING_DONE)
+
+
+def _recorded(desk: Desk, event: ev.RecordingDone | ev.Examined) -> None:
+    call = desk.state.calls.get(event.call_id)
+    if call is None:
+        return
+    if isinstance(event, ev.RecordingDone):
+        happen(desk, call, Happening.RECORDING_DONE, event.recording)
+    else:
+        heard = (event.recording, event.finding, event.spoken_s)
+        happen(desk, call, Happening.EXAMINED, *heard)
+
+
+def _key_pressed(desk: Desk, event: ev.KeyPressed) -> None:
+    call_id = desk.state.channels.get(event.channel_id)
+    if call_id is None:
+        return
+    call = desk.state.calls[call_id]
+    if event.channel_id == call.channel_id:
+        happen(desk, call, Happening.CALLER_KEY, event.key)
+    elif event.channel_id == call.leg_id:
+        happen(desk, call, Happening.LEG_KEY, event.key)
+
+
+def _caller_diverted(desk: Desk, event: ev.CallerDiverted) -> None:
+    call_id = desk.state.channels.get(event.channel_id)
+    if call_id is not None:
+        happen(desk, desk.state.calls[call_id], Happening.CALLER_DIVERTED)
+
+
+def _ledger_told(desk: Desk, event: ev.LedgerTold) -> None:
+    state = desk.state
+    channel_id = event.arrival.channel_id
+    call_id = state.channels.get(channel_id) or state.told.get(channel_id)
+    if call_id is None:
+        happen(desk, _open(desk, event.arrival, event.began_at), Happening.LEDGER_TOLD, event)
+    elif call_id in state.calls:
+        call = state.calls[call_id]
+        if event.served is Served.VSEK and channel_id in state.channels:
+            # It was ours to the end; only the report of that end is missing.
+            _channel_event(desk, ev.ChannelGone(channel_id))
+        else:
+            happen(desk, call, Happening.LEDGER_TOLD, event)
+    elif event.message:
+        at = event.ended_at
+        desk.do(RecordingMade(call_id, at, "voicemail", event.message, consent=True))
 
 
 def _command_failed(desk: Desk, event: ev.CommandFailed) -> None:
@@ -214,6 +281,15 @@ def _command_failed(desk: Desk, event: ev.CommandFailed) -> None:
             # No answer is no refusal: it may begin yet, under the music or the talk.
             desk.do(do.StopSound(call.call_id, call.channel_id, call.sound_id))
         happen(desk, call, Happening.SOUND_DONE)
+    elif event.command == "Brief":
+        # No answer is no refusal: it may begin yet, under the talk.
+        if event.status:
+            happen(desk, call, Happening.BRIEFING_DONE)
+        else:
+            happen(desk, call, Happening.LEG_KEY, "")
+    elif event.command == "Record":
+        assert call.screened is not None
+        happen(desk, call, Happening.RECORDING_DONE, call.screened.recording)
     elif event.command == "Join":
         leg = call.leg
         if leg is not None and leg.channel_id == event.channel_id:
@@ -237,7 +313,7 @@ def _leg_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
         if event.command == "CreateLeg" and event.status:
             leg.stage = LegStage.LEAVING
         happen(desk, call, Happening.LEG_FAILED, leg, event.status, event.message)
-    script.forget_if_empty(desk, call)
+    forget_if_empty(desk, call)
 
 
 def _timer_due(desk: Desk, event: acd_events.TimerDue) -> None:
@@ -245,8 +321,8 @@ def _timer_due(desk: Desk, event: acd_events.TimerDue) -> None:
     if armed is None or armed[0] != event.generation:
         return
     del desk.state.timers[event.name]
-    if event.name.startswith(script.GUARD):
-        call_id = CallId(event.name.removeprefix(script.GUARD))
+    if event.name.startswith(GUARD):
+        call_id = CallId(event.name.removeprefix(GUARD))
         happen(desk, desk.state.calls[call_id], Happening.GUARD_DUE)
     else:
         distribute(desk, event)

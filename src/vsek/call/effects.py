@@ -11,7 +11,7 @@ import msgspec
 
 from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
 from vsek.domain.ids import AgentId, CallId, ChannelId
-from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved
+from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved, RecordingMade
 
 
 class Command(msgspec.Struct, frozen=True, tag=True):
@@ -47,6 +47,33 @@ class StopSound(Command, frozen=True, tag=True):
     sound_id: str
 
 
+class Record(Command, frozen=True, tag=True):
+    """Record the caller under the name ``recording``, after a tone, until silence or ``max_s``
+    seconds."""
+
+    recording: str
+    max_s: float
+
+
+class StopRecording(Command, frozen=True, tag=True):
+    """End a recording and keep it."""
+
+    recording: str
+
+
+class DropRecording(Command, frozen=True, tag=True):
+    """Delete a stored recording."""
+
+    recording: str
+
+
+class Examine(msgspec.Struct, frozen=True, tag=True):
+    """Find out what is to be heard in a recording; the answer is ``Examined``."""
+
+    call_id: CallId
+    recording: str
+
+
 class StartMusic(Command, frozen=True, tag=True):
     """Music on hold of the class ``music``."""
 
@@ -80,6 +107,19 @@ class Dial(LegCommand, frozen=True, tag=True):
     decides."""
 
     timeout_s: float
+
+
+class Brief(LegCommand, frozen=True, tag=True):
+    """Play ``media`` to the agent alone, under the id ``sound_id``."""
+
+    sound_id: str
+    media: str
+
+
+class StopBriefing(LegCommand, frozen=True, tag=True):
+    """The agent has heard enough."""
+
+    sound_id: str
 
 
 class HangupLeg(LegCommand, frozen=True, tag=True):
@@ -122,10 +162,16 @@ Effect = (
     | Ring
     | Play
     | StopSound
+    | Record
+    | StopRecording
+    | DropRecording
+    | Examine
     | StartMusic
     | StopMusic
     | CreateLeg
     | Dial
+    | Brief
+    | StopBriefing
     | HangupLeg
     | CreateBridge
     | Join
@@ -139,4 +185,5 @@ Effect = (
     | CallStep
     | CallClosed
     | NoteDueMoved
+    | RecordingMade
 )

@@ -13,6 +13,8 @@ import msgspec
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied, TimerDue
 from vsek.call.model import Directory
 from vsek.domain.ids import CallId, ChannelId
+from vsek.domain.ledger import Served
+from vsek.domain.outcomes import Finding
 
 
 class CallArrived(msgspec.Struct, frozen=True, tag=True):
@@ -62,6 +64,52 @@ class SoundDone(msgspec.Struct, frozen=True, tag=True):
     call_id: CallId
 
 
+class RecordingDone(msgspec.Struct, frozen=True, tag=True):
+    """A recording ended, was stopped or could not be made."""
+
+    recording: str
+    """Name of the stored recording."""
+    call_id: CallId
+
+
+class Examined(msgspec.Struct, frozen=True, tag=True):
+    """What was heard in a recording."""
+
+    recording: str
+    call_id: CallId
+    finding: Finding
+    spoken_s: float = 0.0
+
+
+class KeyPressed(msgspec.Struct, frozen=True, tag=True):
+    """A key of the telephone: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D``."""
+
+    channel_id: ChannelId
+    key: str
+
+
+class CallerDiverted(msgspec.Struct, frozen=True, tag=True):
+    """The dialplan has taken a caller whom vsek left waiting (it was away, or hung)."""
+
+    channel_id: ChannelId
+
+
+class LedgerTold(msgspec.Struct, frozen=True, tag=True):
+    """Asterisk's own ledger tells of a call that vsek did not serve to its end, or never saw.
+
+    The caller has hung up. Times are Unix seconds.
+    """
+
+    arrival: CallArrived
+    began_at: float
+    ended_at: float
+    served: Served
+    heard: bool = False
+    """Whether the fallback's announcement began."""
+    message: str = ""
+    """Name of the stored recording with the caller's message; empty: none."""
+
+
 class Joined(msgspec.Struct, frozen=True, tag=True):
     """A channel entered a bridge of ours."""
 
@@ -71,8 +119,8 @@ class Joined(msgspec.Struct, frozen=True, tag=True):
 class CommandFailed(msgspec.Struct, frozen=True, tag=True):
     """Asterisk refused a command, or did not answer it in time (``status`` 0).
 
-    Told of are ``CreateLeg``, ``Dial``, ``Join`` (``channel_id`` is the leg), ``Play``, and of
-    ``Hangup`` and ``HangupLeg`` that there is nothing to hang up (404).
+    Told of are ``CreateLeg``, ``Dial``, ``Join`` (``channel_id`` is the leg), ``Play``, ``Record``,
+    ``Brief``, and of ``Hangup`` and ``HangupLeg`` that there is nothing to hang up (404).
     """
 
     command: str
@@ -99,6 +147,10 @@ class Reconciled(msgspec.Struct, frozen=True, tag=True):
     channels: dict[ChannelId, str]
     bridges: dict[str, tuple[ChannelId, ...]]
     sounds: tuple[str, ...]
+    recordings: tuple[str, ...] = ()
+    """Those of our recordings that still run."""
+    diverted: tuple[ChannelId, ...] = ()
+    """Callers whom the dialplan's fallback serves."""
 
 
 Event = (
@@ -108,6 +160,11 @@ Event = (
     | ChannelUp
     | ChannelGone
     | SoundDone
+    | RecordingDone
+    | Examined
+    | KeyPressed
+    | CallerDiverted
+    | LedgerTold
     | Joined
     | CommandFailed
     | DirectoryChanged

@@ -12,7 +12,20 @@ import msgspec
 from vsek.acd.hours import OpenSpan
 from vsek.acd.state import Acd, Rules
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId, OfferId
-from vsek.domain.outcomes import CALLER_HANGUP, Outcome, Stage
+from vsek.domain.outcomes import CALLER_HANGUP, Finding, Outcome, Stage
+
+
+class Screening(msgspec.Struct, frozen=True):
+    """How a client's callers are asked for name and concern before an agent is rung."""
+
+    prompt: str
+    """Media URI, or several with commas between them; says that it records, where it does."""
+    record: bool = True
+    attach: bool = False
+    """Whether the recording goes to the client with the note."""
+    max_s: float = 20.0
+    keys: dict[str, str] = {}
+    """Keys that the caller may press, and what each stands for."""
 
 
 class ClientScript(msgspec.Struct, frozen=True):
@@ -23,7 +36,7 @@ class ClientScript(msgspec.Struct, frozen=True):
     language: str
     timezone: str
     policy: str
-    """``ring`` or ``greet``."""
+    """``ring``, ``greet`` or ``screen``."""
     greeting: str
     """Media URI (``sound:/…``); empty: no greeting."""
     music: str
@@ -32,6 +45,8 @@ class ClientScript(msgspec.Struct, frozen=True):
     """Empty: always open."""
     wrap_up_s: float | None = None
     """``None``: as everywhere."""
+    screening: Screening | None = None
+    """Given where the policy is ``screen``."""
 
 
 class AgentEntry(msgspec.Struct, frozen=True):
@@ -77,6 +92,31 @@ class Leg(msgspec.Struct):
     joined: bool = False
 
 
+class Asking(StrEnum):
+    """How far the screening of a caller has come."""
+
+    PROMPT = "prompt"
+    KEY = "key"
+    """Nothing is recorded; the prompt is over and a key may still come."""
+    RECORDING = "recording"
+    EXAMINING = "examining"
+    DONE = "done"
+
+
+class Screened(msgspec.Struct):
+    """What has been found out about a caller."""
+
+    asking: Asking = Asking.PROMPT
+    recording: str = ""
+    """Name of the stored recording, empty when there is none (any more)."""
+    recordings: int = 0
+    finding: Finding = Finding.UNKNOWN
+    spoken_s: float = 0.0
+    key: str = ""
+    choice: str = ""
+    """What the key stands for."""
+
+
 class Call(msgspec.Struct):
     """One call of one caller."""
 
@@ -98,6 +138,9 @@ class Call(msgspec.Struct):
     sound_id: str = ""
     """The playback that the caller hears, empty when none."""
     sounds: int = 0
+    briefing_id: str = ""
+    """The playback that the agent hears before being joined, empty when none."""
+    screened: Screened | None = None
     bridge_id: str = ""
     legs: dict[ChannelId, Leg] = {}
     leg_id: ChannelId | None = None
@@ -125,6 +168,8 @@ class State(msgspec.Struct):
     timers: dict[str, tuple[int, float]] = {}
     """Armed timers: name → (generation, deadline in Unix seconds)."""
     timers_made: int = 0
+    told: dict[ChannelId, CallId] = {}
+    """Callers' channels of which the ledger told last, so that nobody is told of twice."""
 
 
 def new_state() -> State:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vsek.call import effects as do
+from vsek.call.desk import Desk, forget_if_empty
 from vsek.call.events import Reconciled
-from vsek.call.model import Call, Leg, LegStage
-from vsek.call.script import Desk, forget_if_empty
+from vsek.call.model import Asking, Call, Leg, LegStage
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
 from vsek.domain.outcomes import CALLER_HANGUP, FOUND_GONE, Stage
@@ -37,6 +37,8 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
             if call.reason_if_left == CALLER_HANGUP:
                 call.reason_if_left = FOUND_GONE
             happen(desk, call, Happening.CALLER_GONE)
+        elif call.channel_id in world.diverted and call.stage is not Stage.FALLBACK:
+            happen(desk, call, Happening.CALLER_DIVERTED)
     for call in calls:
         for leg in [leg for leg in call.legs.values() if leg.channel_id in known]:
             _leg(desk, call, leg, world, happen)
@@ -86,6 +88,14 @@ def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
     match call.stage:
         case Stage.ENDED:
             desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
+        case Stage.FALLBACK:
+            pass  # not in our hands
+        case Stage.SCREENING:
+            _ask_on(desk, call, world, up, happen)
+        case Stage.BRIEFING:
+            desk.do(do.StartMusic(call.call_id, call.channel_id, _music(call)))
+            if call.briefing_id not in world.sounds:
+                happen(desk, call, Happening.BRIEFING_DONE)
         case Stage.CONNECTING | Stage.TALKING:
             _rejoin(desk, call, world, up, happen)
         case Stage.GREETING | Stage.ANNOUNCEMENT:
@@ -98,9 +108,33 @@ def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
             _resume_waiting(desk, call, up)
 
 
+def _ask_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
+    screened = call.screened
+    assert screened is not None
+    match screened.asking:
+        case Asking.PROMPT if not up:
+            _start_again(desk, call)
+        case Asking.PROMPT if call.sound_id not in world.sounds:
+            happen(desk, call, Happening.SOUND_DONE)
+        case Asking.RECORDING if screened.recording not in world.recordings:
+            happen(desk, call, Happening.RECORDING_DONE, screened.recording)
+        case Asking.EXAMINING:
+            desk.do(do.Examine(call.call_id, screened.recording))
+        case _:
+            pass  # goes on by itself, or its timer runs
+
+
+def _music(call: Call) -> str:
+    assert call.script is not None
+    return call.script.music
+
+
 def _start_again(desk: Desk, call: Call) -> None:
     """The answer never reached Asterisk: the caller still hears it ring."""
-    media = call.announcement or (call.script.greeting if call.script is not None else "")
+    media = call.announcement
+    if call.script is not None and not media:
+        screening = call.script.screening if call.stage is Stage.SCREENING else None
+        media = call.script.greeting if screening is None else screening.prompt
     desk.do(do.Answer(call.call_id, call.channel_id))
     desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, media))
 
@@ -115,12 +149,11 @@ def _leave_bridge(desk: Desk, call: Call, world: Reconciled) -> None:
 
 
 def _resume_waiting(desk: Desk, call: Call, up: bool) -> None:
-    assert call.script is not None
     if call.answer_sent:
         if not up:
             desk.do(do.Answer(call.call_id, call.channel_id))
         _stop_last_sound(desk, call)
-        desk.do(do.StartMusic(call.call_id, call.channel_id, call.script.music))
+        desk.do(do.StartMusic(call.call_id, call.channel_id, _music(call)))
     else:
         desk.do(do.Ring(call.call_id, call.channel_id))
 

@@ -17,65 +17,37 @@ what counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from vsek.acd import events as acd_events
-from vsek.acd.effects import CancelTimer, Offer, SetTimer, WithdrawOffer
+from vsek.acd.effects import CancelTimer, Offer, WithdrawOffer
 from vsek.call import effects as do
-from vsek.call.model import Call, Leg, LegStage, State
+from vsek.call import screening
+from vsek.call.desk import (
+    GUARD_ENDED_S,
+    Desk,
+    answer,
+    close,
+    connect,
+    drop_leg,
+    guard_of,
+    play,
+    queue,
+    stop_sound,
+    wait,
+)
+from vsek.call.model import Call, Leg, LegStage
 from vsek.domain.ids import OURS, ChannelId, OfferId
 from vsek.domain.outcomes import FOUND_GONE, RING_LIMIT, Outcome, Stage
-from vsek.domain.records import CallClosed, CallStep
 
 GUARD_ANNOUNCEMENT_S = 120.0
 """An announcement whose end was never reported is taken to have ended."""
 GUARD_RINGING_S = 300.0
 """A caller who hears it ring is given up after this. Networks end unanswered calls after two to
 four minutes (timer C of RFC 3261 is three), so nobody is there any more to send the CANCEL."""
-GUARD_ENDED_S = 10.0
-"""A closed call whose channels were not reported gone is hung up again after this time."""
 DIAL_GUARD_S = 15.0
 """How much longer than the offer Asterisk would let an agent's phone ring on its own."""
 
 # Q.850 causes by which an agent's softphone says no, in contrast to being out of reach.
 REFUSALS = frozenset({17, 18, 19, 21, 31})
-
-
-GUARD = "guard:"
-"""How the names of guard timers begin; the distribution's begin otherwise."""
-
-
-def guard_of(call: Call) -> str:
-    """Name of the call's guard timer."""
-    return f"{GUARD}{call.call_id}"
-
-
-class Desk:
-    """The working place of one decision: state, time and the effects gathered so far."""
-
-    __slots__ = ("distribute", "effects", "now", "state")
-
-    def __init__(
-        self, state: State, now: float, distribute: Callable[[Desk, acd_events.Event], None]
-    ) -> None:
-        self.state = state
-        self.now = now
-        self.effects: list[do.Effect] = []
-        self.distribute = distribute
-
-    def do(self, effect: do.Effect) -> None:
-        """Add an effect."""
-        self.effects.append(effect)
-
-    def step(self, call: Call, kind: str, **detail: str) -> None:
-        """Add a line to the call's timeline."""
-        call.steps += 1
-        self.effects.append(CallStep(call.call_id, call.steps, self.now, kind, detail))
-
-    def arm_guard(self, call: Call, seconds: float) -> None:
-        """(Re)start the call's guard timer."""
-        self.state.timers_made += 1
-        self.do(SetTimer(guard_of(call), self.state.timers_made, self.now + seconds))
 
 
 # --- arriving -----------------------------------------------------------------------------------
@@ -89,9 +61,9 @@ def announce(desk: Desk, call: Call, media: str, outcome: Outcome, reason: str) 
     call.announcement = media
     desk.step(call, "announcement", reason=reason)
     desk.arm_guard(call, GUARD_ANNOUNCEMENT_S)
-    _answer(desk, call)
+    answer(desk, call)
     if media:
-        _play(desk, call, media)
+        play(desk, call, media)
     else:
         close(desk, call, outcome, reason)
 
@@ -100,63 +72,24 @@ def begin(desk: Desk, call: Call) -> None:
     """Start the client's answer policy and ask for an agent."""
     script = call.script
     assert script is not None
-    if script.policy == "greet":
-        _answer(desk, call)
+    if script.policy in ("greet", "screen"):
+        answer(desk, call)
         if script.greeting:
             call.stage = Stage.GREETING
             desk.step(call, "greeting")
-            _play(desk, call, script.greeting)
+            play(desk, call, script.greeting)
+        elif script.screening is not None:
+            screening.ask(desk, call)
         else:
-            _wait(desk, call)
+            wait(desk, call)
+        if script.screening is not None:
+            return  # an agent is rung when it is known who calls and why
     else:
         call.stage = Stage.WAITING
         desk.step(call, "ringing")
         desk.arm_guard(call, GUARD_RINGING_S)
         desk.do(do.Ring(call.call_id, call.channel_id))
-    _queue(desk, call)
-
-
-def _wrap_up_s(desk: Desk, call: Call) -> float:
-    own = call.script.wrap_up_s if call.script is not None else None
-    return desk.state.directory.wrap_up_s if own is None else own
-
-
-def _queue(desk: Desk, call: Call) -> None:
-    assert call.script is not None
-    desk.distribute(
-        desk,
-        acd_events.CallQueued(
-            call.call_id,
-            call.script.client_id,
-            call.received_at,
-            _wrap_up_s(desk, call),
-            call.offers,
-        ),
-    )
-
-
-def _answer(desk: Desk, call: Call) -> None:
-    call.answer_sent = True
-    desk.do(do.Answer(call.call_id, call.channel_id))
-
-
-def _play(desk: Desk, call: Call, media: str) -> None:
-    call.sounds += 1
-    call.sound_id = f"{OURS}{call.call_id}-s{call.sounds}"
-    desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, media))
-
-
-def _stop_sound(desk: Desk, call: Call) -> None:
-    desk.do(do.StopSound(call.call_id, call.channel_id, call.sound_id))
-    call.sound_id = ""
-
-
-def _wait(desk: Desk, call: Call) -> None:
-    """A caller who was answered hears the client's music until an agent is there."""
-    assert call.script is not None
-    call.stage = Stage.WAITING
-    desk.step(call, "music")
-    desk.do(do.StartMusic(call.call_id, call.channel_id, call.script.music))
+    queue(desk, call)
 
 
 # --- sounds -------------------------------------------------------------------------------------
@@ -165,7 +98,11 @@ def _wait(desk: Desk, call: Call) -> None:
 def greeting_done(desk: Desk, call: Call) -> None:
     """The greeting is over and no agent is there yet."""
     call.sound_id = ""
-    _wait(desk, call)
+    assert call.script is not None
+    if call.script.screening is not None:
+        screening.ask(desk, call)
+    else:
+        wait(desk, call)
 
 
 def announcement_done(desk: Desk, call: Call) -> None:
@@ -198,7 +135,7 @@ def offer(desk: Desk, call: Call, made: Offer) -> None:
             made.agent_id,
             call.channel_id,
             call.caller_number or "anonymous",
-            script.name,
+            screening.shown_name(call, script.name),
         )
     )
     if not call.bridge_id:
@@ -211,13 +148,7 @@ def withdraw(desk: Desk, call: Call, withdrawn: WithdrawOffer) -> None:
     leg = call.legs[_leg_id(withdrawn.offer_id)]
     call.leg_id = None
     desk.step(call, "offer_withdrawn", agent=leg.agent_id, reason=withdrawn.reason)
-    _drop_leg(desk, call, leg, "no_answer" if withdrawn.reason == "no_answer" else "normal")
-
-
-def _drop_leg(desk: Desk, call: Call, leg: Leg, reason: str) -> None:
-    if leg.stage is not LegStage.LEAVING:
-        leg.stage = LegStage.LEAVING
-        desk.do(do.HangupLeg(call.call_id, leg.channel_id, reason))
+    drop_leg(desk, call, leg, "no_answer" if withdrawn.reason == "no_answer" else "normal")
 
 
 def leg_ready(desk: Desk, call: Call, leg: Leg) -> None:
@@ -239,17 +170,18 @@ def leg_ringing(desk: Desk, call: Call, leg: Leg) -> None:
 def leg_up(desk: Desk, call: Call, leg: Leg) -> None:
     """The agent picked up: join the two."""
     leg.stage = LegStage.UP
-    if call.stage is Stage.GREETING:
-        _stop_sound(desk, call)
-    elif call.answer_sent:
-        desk.do(do.StopMusic(call.call_id, call.channel_id))
-    call.stage = Stage.CONNECTING
     call.agent_id = leg.agent_id
-    call.answered_at = desk.now
-    if not call.answer_sent:
-        desk.do(CancelTimer(guard_of(call)))
-        _answer(desk, call)
-    desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))
+    if call.screened is not None and call.screened.recording:
+        screening.brief(desk, call, leg)
+    else:
+        if call.stage is Stage.GREETING:
+            stop_sound(desk, call)
+        elif call.answer_sent:
+            desk.do(do.StopMusic(call.call_id, call.channel_id))
+        if not call.answer_sent:
+            desk.do(CancelTimer(guard_of(call)))
+            answer(desk, call)
+        connect(desk, call, leg)
     desk.step(call, "agent_answered", agent=leg.agent_id)
     desk.distribute(desk, acd_events.OfferAccepted(leg.offer_id))
 
@@ -294,7 +226,7 @@ def leg_impossible(desk: Desk, call: Call, leg: Leg, status: int, message: str) 
         acd_events.OfferFailure.UNREACHABLE if status == 500 else acd_events.OfferFailure.FAILED
     )
     desk.step(call, "offer_failed", agent=leg.agent_id, reason=failure, message=message[:200])
-    _drop_leg(desk, call, leg, "normal")
+    drop_leg(desk, call, leg, "normal")
     desk.distribute(desk, acd_events.OfferFailed(leg.offer_id, failure))
 
 
@@ -310,19 +242,25 @@ def join_failed(desk: Desk, call: Call, leg: Leg, status: int, message: str) -> 
 
 def _back_to_queue(desk: Desk, call: Call, leg: Leg, why: str) -> None:
     """The agent was lost between picking up and being heard: the caller keeps the place."""
+    music = call.stage is Stage.BRIEFING
     call.leg_id = None
     call.agent_id = None
     call.answered_at = None
     call.caller_joined = False
+    call.briefing_id = ""
     desk.step(call, "agent_lost", agent=leg.agent_id, reason=why)
-    _drop_leg(desk, call, leg, "normal")
+    drop_leg(desk, call, leg, "normal")
     desk.distribute(desk, acd_events.AgentReleased(call.call_id, leg.agent_id))
     # The caller may be in the bridge already: out of it, the next offer makes a new one.
     desk.do(do.DestroyBridge(call.call_id, call.channel_id, call.bridge_id))
     call.bridge_id = ""
-    # Was answered, so hears music now, whatever the policy: ringing would be over.
-    _wait(desk, call)
-    _queue(desk, call)
+    if music:
+        desk.do(CancelTimer(guard_of(call)))
+        call.stage = Stage.WAITING  # and hears it still
+    else:
+        # Was answered, so hears music now, whatever the policy: ringing would be over.
+        wait(desk, call)
+    queue(desk, call)
 
 
 # --- the end ------------------------------------------------------------------------------------
@@ -350,51 +288,6 @@ def rang_too_long(desk: Desk, call: Call) -> None:
 def agent_left(desk: Desk, call: Call, leg: Leg, cause: int) -> None:
     """The agent hung up, so the talk is over."""
     close(desk, call, Outcome.ANSWERED, "agent_hangup")
-
-
-def close(desk: Desk, call: Call, outcome: Outcome, reason: str) -> None:
-    """Give the call its one outcome and clear away what belongs to it."""
-    stage = call.stage
-    leg = call.leg
-    call.stage = Stage.ENDED
-    detail = {"outcome": outcome.value, "stage": stage.value, "reason": reason}
-    desk.step(call, "ended", **detail)
-    directory = desk.state.directory
-    due_at = desk.now
-    if call.agent_id is not None:
-        due_at += _wrap_up_s(desk, call) + directory.note_grace_s
-    desk.do(
-        CallClosed(
-            call.call_id,
-            desk.now,
-            outcome,
-            stage,
-            reason,
-            call.agent_id,
-            call.answered_at if outcome is Outcome.ANSWERED else None,
-            due_at,
-        )
-    )
-    desk.arm_guard(call, GUARD_ENDED_S)
-    if stage in (Stage.GREETING, Stage.WAITING):
-        desk.distribute(desk, acd_events.CallLeft(call.call_id))
-    elif call.agent_id is not None:
-        call.leg_id = None
-        if leg is not None:  # unless its end is why the call ends
-            _drop_leg(desk, call, leg, "normal")
-        desk.distribute(desk, acd_events.AgentReleased(call.call_id, call.agent_id))
-    if call.bridge_id:
-        desk.do(do.DestroyBridge(call.call_id, call.channel_id, call.bridge_id))
-    if not call.caller_gone:
-        desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
-    forget_if_empty(desk, call)
-
-
-def forget_if_empty(desk: Desk, call: Call) -> None:
-    """Drop a closed call once nothing of it is left in Asterisk."""
-    if call.stage is Stage.ENDED and call.caller_gone and not call.legs:
-        desk.do(CancelTimer(guard_of(call)))
-        del desk.state.calls[call.call_id]
 
 
 def guard_due(desk: Desk, call: Call) -> None:

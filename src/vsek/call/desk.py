@@ -1,0 +1,190 @@
+"""What the scripts of a call share: the working place of one decision, and the steps that more than
+one of them takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vsek.acd import events as acd_events
+from vsek.acd.effects import CancelTimer, SetTimer
+from vsek.call import effects as do
+from vsek.call.model import Asking, Call, Leg, LegStage, State
+from vsek.domain.ids import OURS
+from vsek.domain.outcomes import Finding, Outcome, Stage
+from vsek.domain.records import CallClosed, CallStep, RecordingMade
+
+GUARD_ENDED_S = 10.0
+"""A closed call whose channels were not reported gone is hung up again after this time."""
+
+GUARD = "guard:"
+"""How the names of guard timers begin; the distribution's begin otherwise."""
+
+
+def guard_of(call: Call) -> str:
+    """Name of the call's guard timer."""
+    return f"{GUARD}{call.call_id}"
+
+
+class Desk:
+    """The working place of one decision: state, time and the effects gathered so far."""
+
+    __slots__ = ("distribute", "effects", "now", "state")
+
+    def __init__(
+        self, state: State, now: float, distribute: Callable[[Desk, acd_events.Event], None]
+    ) -> None:
+        self.state = state
+        self.now = now
+        self.effects: list[do.Effect] = []
+        self.distribute = distribute
+
+    def do(self, effect: do.Effect) -> None:
+        """Add an effect."""
+        self.effects.append(effect)
+
+    def step(self, call: Call, kind: str, **detail: str) -> None:
+        """Add a line to the call's timeline."""
+        call.steps += 1
+        self.effects.append(CallStep(call.call_id, call.steps, self.now, kind, detail))
+
+    def arm_guard(self, call: Call, seconds: float) -> None:
+        """(Re)start the call's guard timer."""
+        self.state.timers_made += 1
+        self.do(SetTimer(guard_of(call), self.state.timers_made, self.now + seconds))
+
+
+def wrap_up_s(desk: Desk, call: Call) -> float:
+    """Seconds that an agent has after this call."""
+    own = call.script.wrap_up_s if call.script is not None else None
+    return desk.state.directory.wrap_up_s if own is None else own
+
+
+def queue(desk: Desk, call: Call) -> None:
+    """Ask the distribution for an agent."""
+    assert call.script is not None
+    desk.distribute(
+        desk,
+        acd_events.CallQueued(
+            call.call_id,
+            call.script.client_id,
+            call.received_at,
+            wrap_up_s(desk, call),
+            call.offers,
+        ),
+    )
+
+
+def answer(desk: Desk, call: Call) -> None:
+    """Answer the caller."""
+    call.answer_sent = True
+    desk.do(do.Answer(call.call_id, call.channel_id))
+
+
+def play(desk: Desk, call: Call, media: str) -> None:
+    """Let the caller hear ``media``."""
+    call.sounds += 1
+    call.sound_id = f"{OURS}{call.call_id}-s{call.sounds}"
+    desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, media))
+
+
+def stop_sound(desk: Desk, call: Call) -> None:
+    """End what the caller hears; its end is of no interest any more."""
+    desk.do(do.StopSound(call.call_id, call.channel_id, call.sound_id))
+    call.sound_id = ""
+
+
+def wait(desk: Desk, call: Call) -> None:
+    """A caller who was answered hears the client's music until an agent is there."""
+    assert call.script is not None
+    call.stage = Stage.WAITING
+    desk.step(call, "music")
+    desk.do(do.StartMusic(call.call_id, call.channel_id, call.script.music))
+
+
+def connect(desk: Desk, call: Call, leg: Leg) -> None:
+    """Put caller and agent together."""
+    call.stage = Stage.CONNECTING
+    call.answered_at = desk.now
+    desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))
+
+
+def drop_leg(desk: Desk, call: Call, leg: Leg, reason: str) -> None:
+    """Hang up an agent's leg, once."""
+    if leg.stage is not LegStage.LEAVING:
+        leg.stage = LegStage.LEAVING
+        desk.do(do.HangupLeg(call.call_id, leg.channel_id, reason))
+
+
+def let_go(desk: Desk, call: Call) -> None:
+    """Out of the queue, or away from the agent; and out of the bridge."""
+    leg = call.leg
+    if call.agent_id is None:
+        if call.stage in (Stage.GREETING, Stage.WAITING):
+            desk.distribute(desk, acd_events.CallLeft(call.call_id))
+    elif call.stage is not Stage.FALLBACK:
+        call.leg_id = None
+        if leg is not None:  # unless its end is why the call ends
+            drop_leg(desk, call, leg, "normal")
+        desk.distribute(desk, acd_events.AgentReleased(call.call_id, call.agent_id))
+    if call.bridge_id:
+        desk.do(do.DestroyBridge(call.call_id, call.channel_id, call.bridge_id))
+
+
+def close(
+    desk: Desk, call: Call, outcome: Outcome, reason: str, ended_at: float | None = None
+) -> None:
+    """Give the call its one outcome and clear away what belongs to it.
+
+    ``ended_at`` (Unix seconds): when it ended, if that was not now.
+    """
+    stage = call.stage
+    detail = {"outcome": outcome.value, "stage": stage.value, "reason": reason}
+    desk.step(call, "ended", **detail)
+    _settle_recording(desk, call)
+    directory = desk.state.directory
+    due_at = desk.now
+    if call.agent_id is not None:
+        due_at += wrap_up_s(desk, call) + directory.note_grace_s
+    desk.do(
+        CallClosed(
+            call.call_id,
+            desk.now if ended_at is None else ended_at,
+            outcome,
+            stage,
+            reason,
+            call.agent_id,
+            call.answered_at if outcome is Outcome.ANSWERED else None,
+            due_at,
+        )
+    )
+    desk.arm_guard(call, GUARD_ENDED_S)
+    let_go(desk, call)
+    call.stage = Stage.ENDED
+    if not call.caller_gone:
+        desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
+    forget_if_empty(desk, call)
+
+
+def _settle_recording(desk: Desk, call: Call) -> None:
+    """What the caller said goes to the client where that was agreed on, else it is deleted."""
+    screened = call.screened
+    if screened is None or not screened.recording:
+        return
+    assert call.script is not None
+    assert call.script.screening is not None
+    # Who hung up while being recorded may have spoken: whether, shows when the audio is fetched.
+    spoke = screened.finding is Finding.SPEECH or screened.asking is not Asking.DONE
+    if call.script.screening.attach and spoke:
+        desk.do(
+            RecordingMade(call.call_id, desk.now, "screening", screened.recording, consent=True)
+        )
+    else:
+        desk.do(do.DropRecording(call.call_id, call.channel_id, screened.recording))
+
+
+def forget_if_empty(desk: Desk, call: Call) -> None:
+    """Drop a closed call once nothing of it is left in Asterisk."""
+    if call.stage is Stage.ENDED and call.caller_gone and not call.legs:
+        desk.do(CancelTimer(guard_of(call)))
+        del desk.state.calls[call.call_id]
