@@ -43,7 +43,7 @@ BIRCH = "+49305550202"
 CEDAR = "+49305550203"
 DOGWOOD = "+49305550204"
 
-_CLIENTS = f"""\
+CLIENTS = f"""\
 clients:
   - id: alder
     name: Alder GmbH
@@ -103,7 +103,7 @@ class House:
         exits.push_async_callback(stack.stop)
         for name, samples in SOUNDS.items():
             g711.write_wav(folder / f"{name.replace(' ', '-')}.wav", samples)
-        (folder / "clients.yaml").write_text(_CLIENTS)
+        (folder / "clients.yaml").write_text(CLIENTS)
         await stack.cli("client", "import", folder / "clients.yaml")
         return cls(folder, stack, mailbox)
 
