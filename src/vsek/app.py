@@ -7,13 +7,12 @@ in order.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import uvicorn
 
 from vsek import ari
 from vsek.call.events import CommandFailed
-from vsek.call.model import Directory as CallDirectory
 from vsek.domain.directory import Directory
 from vsek.domain.ids import CallId
 from vsek.domain.note import NoteDraft
@@ -30,8 +28,11 @@ from vsek.domain.records import Record
 from vsek.embedded.packages import find_tool
 from vsek.errors import InputError, ServiceError
 from vsek.notify.client import NotesClient
-from vsek.notify.service import QuietServer
 from vsek.notify.service import serve as serve_notes
+from vsek.operations import Operations as Watch
+from vsek.operations import Parts
+from vsek.ops import sdnotify
+from vsek.ops.exposition import QuietServer
 from vsek.pbx.accounts import Accounts
 from vsek.pbx.ami import Watchman
 from vsek.pbx.sounds import SoundFolder, SoundWorkshop
@@ -45,6 +46,7 @@ from vsek.switchboard.forwarder import NoteForwarder
 from vsek.switchboard.journal import Journal
 from vsek.switchboard.keeper import Keeper
 from vsek.switchboard.link import AsteriskLink
+from vsek.switchboard.metrics import MeteredRecords, Metrics
 from vsek.switchboard.owner import Switchboard
 from vsek.switchboard.translate import Translator
 from vsek.switchboard.writer import RecordWriter
@@ -52,9 +54,14 @@ from vsek.switchboard.writer import RecordWriter
 log = structlog.get_logger(__name__)
 
 JOURNAL_DAYS = 14
-SHIPPED_WAIT_S = 5.0
+SHIPPED_WAIT_S = 2.0
 DRAIN_S = 5.0
 FAULT_PAUSE_S = 2.0
+STAND_BY_S = 60.0
+"""How long a start waits for the switchboard before it to end."""
+STAND_BY_LOOK_S = 0.02
+LAST_RECORDS_S = 1.0
+"""How long an end waits for the database: what is left comes again from the journal."""
 
 
 async def notes(settings: Settings) -> None:
@@ -135,11 +142,13 @@ async def serve(settings: Settings) -> None:
 class _Process:
     """The parts of ``vsek serve``, and their life together."""
 
-    def __init__(self, settings: Settings, connections: pool.Pool, shipped: int) -> None:
+    def __init__(
+        self, settings: Settings, connections: pool.Pool, journal: Journal, shipped: int
+    ) -> None:
         self.settings = settings
         self.pool = connections
         self.table = RecordTable(connections)
-        self.journal = Journal(settings.journal_folder, first_number=shipped + 1)
+        self.journal = journal
         self.shipped_file = settings.journal_folder / "shipped"
         self.writer = RecordWriter(
             self._apply,
@@ -157,7 +166,13 @@ class _Process:
             deadline_s=s.deadline_s,
         )
         self.commander = AriCommander(self.ari, s.app, self._post)
-        self.switchboard = Switchboard(self.journal, self.commander, self.writer)
+        self.metrics = Metrics()
+        self.switchboard = Switchboard(
+            self.journal,
+            self.commander,
+            MeteredRecords(self.metrics, self.writer),
+            decided=self.metrics.decided,
+        )
         self.link = AsteriskLink(
             self.ari,
             app=s.app,
@@ -167,20 +182,41 @@ class _Process:
             after_recovery=self._after_recovery,
         )
         self.keeper = self._make_keeper()
+        self.watchman = self._make_watchman()
+        self.watch = Watch(
+            settings,
+            Parts(
+                self.switchboard,
+                self.writer,
+                self.link,
+                self.commander,
+                self.ari,
+                self.keeper,
+                self.watchman,
+            ),
+            self.metrics,
+        )
         self.stopping = asyncio.Event()
 
     @classmethod
     async def start(cls, settings: Settings, stack: AsyncExitStack) -> _Process:
-        """Read the journal and make all parts."""
+        """Read the journal and make all parts.
+
+        The lock of the journal comes last: until then the switchboard before us, if one still
+        runs, serves the calls.
+        """
         dsn = settings.database.dsn.get_secret_value()
         connections = await pool.open_pool(dsn, size=settings.database.pool_size)
         stack.push_async_callback(_close_pool, connections)
         position = await RecordTable(connections).position()
-        shipped_file = settings.journal_folder / "shipped"
         if position is None:
-            position = _read_number(shipped_file)
-        process = cls(settings, connections, position)
+            position = _read_number(settings.journal_folder / "shipped")
+        journal = await _own_journal(settings.journal_folder, position + 1)
+        # The one before us may have written more meanwhile; an older position only costs time.
+        position = max(position, await RecordTable(connections).position() or 0)
+        process = cls(settings, connections, journal, position)
         replayed = process.switchboard.restore(position)
+        process.metrics.begin(process.switchboard.state)
         log.info("journal_replayed", entries=replayed, calls=len(process.switchboard.state.calls))
         return process
 
@@ -217,15 +253,20 @@ class _Process:
             _kept_running("forwarder", lambda: self._forwarder().run()),
             _kept_running("first_sync", self.keeper.first_sync),
             _kept_running("housekeeping", self._housekeeping),
+            _kept_running("watch", self.watch.run),
             asyncio.create_task(server.serve([control]), name="control"),
         ]
         replaced = asyncio.create_task(self.link.replaced.wait(), name="replaced")
         stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
         try:
             await self.ari.start()
-            async with self._watchman():
+            sdnotify.tell(sdnotify.READY)
+            async with AsyncExitStack() as watching:
+                if self.watchman is not None:
+                    await watching.enter_async_context(self.watchman)
                 await self._until_over([*tasks, replaced, stopping])
         finally:
+            sdnotify.tell(sdnotify.STOPPING)
             server.should_exit = True
             await self._stop([*tasks, replaced, stopping])
 
@@ -245,10 +286,12 @@ class _Process:
                     )
 
     async def _stop(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """Calls stay in Asterisk as they are; the next start takes them up."""
+        """Calls stay in Asterisk as they are; the next start takes them up, from the moment at
+        which the journal is closed."""
         await self.link.close()
         self.switchboard.close()
-        await self.writer.drained(DRAIN_S)
+        if not self.writer.failing:
+            await self.writer.drained(LAST_RECORDS_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -265,7 +308,7 @@ class _Process:
             self.switchboard,
             NoteTable(self.pool, self.writer, self.settings.asterisk.default_country),
             self.keeper.sync,
-            self._health,
+            self.watch,
         )
         return QuietServer(
             uvicorn.Config(
@@ -277,10 +320,10 @@ class _Process:
             )
         )
 
-    def _watchman(self) -> AbstractAsyncContextManager[object]:
+    def _make_watchman(self) -> Watchman | None:
         """What needs a manager account, where one was given."""
         if not self.settings.ami.secret.get_secret_value():
-            return contextlib.nullcontext()
+            return None
         return Watchman(self.settings.ami, lambda: self.switchboard.state.acd.agents)
 
     def _forwarder(self) -> NoteForwarder:
@@ -291,25 +334,6 @@ class _Process:
             NoteOutbox(self.pool, operations, country=country),
             NotesClient(notes_settings.url, notes_settings.token.get_secret_value()),
         )
-
-    def _health(self) -> dict[str, Any]:
-        problems = []
-        if not self.link.up:
-            problems.append("asterisk")
-        if not self.keeper.loaded:
-            problems.append("directory")
-        if self.writer.failing:
-            problems.append("database")
-        if self.journal.broken:
-            problems.append("journal")
-        return {
-            # Calls are served without the database, from what the journal knows.
-            "ok": self.link.up and self.switchboard.state.directory != CallDirectory(),
-            "problems": problems,
-            "calls": len(self.switchboard.state.calls),
-            "journal": self.journal.last_number,
-            "records_waiting": self.writer.waiting,
-        }
 
     async def _housekeeping(self) -> None:
         while True:
@@ -390,9 +414,32 @@ def control_socket(path: Path) -> socket.socket:
     return listener
 
 
+async def _own_journal(folder: Path, first_number: int) -> Journal:
+    """The journal, as soon as a switchboard that still runs has let go of it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + STAND_BY_S
+    standing_by = False
+    while True:
+        try:
+            return Journal(folder, first_number=first_number)
+        except ServiceError as error:
+            if error.error_id != "journal_locked" or loop.time() >= deadline:
+                raise
+        if not standing_by:
+            standing_by = True
+            log.warning(
+                "standing_by",
+                journal=str(folder),
+                for_s=STAND_BY_S,
+                remedy="Another switchboard runs here; this one takes over as soon as that ends",
+            )
+            sdnotify.tell(sdnotify.STANDING_BY)
+        await asyncio.sleep(STAND_BY_LOOK_S)
+
+
 async def _close_pool(connections: pool.Pool) -> None:
     try:
-        async with asyncio.timeout(DRAIN_S):
+        async with asyncio.timeout(LAST_RECORDS_S):
             await connections.close()
     except (TimeoutError, *pool.UNREACHABLE):
         connections.terminate()

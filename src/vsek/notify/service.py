@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import socket
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -19,21 +17,13 @@ from vsek.notify.database import Database
 from vsek.notify.outbox import Outbox, utc_now
 from vsek.notify.render import Renderer
 from vsek.notify.smtp import SmtpSession, own_name
+from vsek.ops.exposition import QuietServer
 from vsek.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
 _WORKERS = 4
 _GRACE_S = 5
-
-
-class QuietServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the process belongs to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """The process handles its signals itself."""
-        yield
 
 
 def _listen(url: str) -> socket.socket:

@@ -13,6 +13,8 @@ import socket
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
+STANDING_BY = "STATUS=standing by"
+"""Loaded and connected; takes over when the process before us ends."""
 
 
 def tell(*lines: str) -> None:

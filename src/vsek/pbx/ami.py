@@ -33,7 +33,16 @@ _PANORAMISK_LOG.setLevel(logging.CRITICAL)  # what it would say is said here
 
 PING_EVERY_S = 30.0
 
-READING_ACTIONS = frozenset({"ping", "coresettings", "corestatus", "showdialplan", "pjsipqualify"})
+READING_ACTIONS = frozenset(
+    {
+        "ping",
+        "coresettings",
+        "corestatus",
+        "showdialplan",
+        "pjsipqualify",
+        "pjsipshowregistrationsoutbound",
+    }
+)
 """What may be sent: none of these changes anything, so any may be done twice."""
 
 ASK_PHONES_AGAIN_S = (1.0, 2.0, 4.0)
@@ -310,6 +319,26 @@ class Watchman:
     async def __aexit__(self, *_: object) -> None:
         await self._stop_asking()
         await self._ami.close()
+
+    async def registrations(self) -> list[tuple[str, str]]:
+        """Outbound registrations and what Asterisk calls their state (``Registered``,
+        ``Unregistered``, ``Rejected``, ``Stopped``); empty while there is no connection.
+
+        Raises ``ServiceError`` when Asterisk does not answer.
+        """
+        if not self._ami.connected:
+            return []
+        try:
+            messages = await self._ami.action("PJSIPShowRegistrationsOutbound")
+        except ServiceError as error:
+            if "No outbound registrations" in error.message:
+                return []
+            raise
+        return [
+            (message.get("ObjectName", ""), message.get("Status", ""))
+            for message in messages
+            if message.get("Event") == "OutboundRegistrationDetail"
+        ]
 
     def _connected(self) -> None:
         if self._asking is not None:

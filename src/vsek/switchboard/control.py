@@ -13,6 +13,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, Field
 
 from vsek.acd.events import AgentPaused, AgentReadied
@@ -21,6 +22,7 @@ from vsek.domain.ids import AgentId, CallId
 from vsek.domain.note import NoteDraft
 from vsek.domain.text import CleanName
 from vsek.errors import InputError, ServiceError, VsekError
+from vsek.ops.exposition import add_metrics
 from vsek.switchboard.owner import Switchboard
 
 log = structlog.get_logger(__name__)
@@ -60,14 +62,25 @@ class WriteNote(NoteDraft):
     author: CleanName = ""
 
 
-Health = Callable[[], dict[str, Any]]
+class Watch(Protocol):
+    """Knows how the switchboard is."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The metrics."""
+
+    def health(self) -> dict[str, Any]:
+        """Each part and what to do about it; ``ok``: whether callers are answered."""
+
+    def ready(self) -> bool:
+        """Whether callers are answered."""
 
 
 def make_app(
     switchboard: Switchboard,
     notes: NoteBook,
     sync: Callable[[], Awaitable[Synced]],
-    health: Health,
+    watch: Watch,
 ) -> FastAPI:
     """The control API of ``switchboard``."""
     app = FastAPI(title="vsek control API", docs_url=None, redoc_url=None)
@@ -75,16 +88,32 @@ def make_app(
     _add_agents(app, switchboard)
     _add_calls(app, switchboard, notes)
 
-    @app.get("/v1/health")
-    async def read_health() -> JSONResponse:
-        report = health()
-        return JSONResponse(report, status_code=200 if report["ok"] else 503)
+    _add_watch(app, watch)
 
     @app.post("/v1/sync")
     async def take_over_directory() -> Synced:
         return await sync()
 
     return app
+
+
+def _add_watch(app: FastAPI, watch: Watch) -> None:
+    add_metrics(app, watch.registry)
+
+    @app.get("/v1/live")
+    async def live() -> dict[str, bool]:
+        """That this is answered at all is the answer: the loop that decides about calls turns."""
+        return {"ok": True}
+
+    @app.get("/v1/ready")
+    async def ready() -> JSONResponse:
+        well = watch.ready()
+        return JSONResponse({"ok": well}, status_code=200 if well else 503)
+
+    @app.get("/v1/health")
+    async def health() -> JSONResponse:
+        report = watch.health()
+        return JSONResponse(report, status_code=200 if report["ok"] else 503)
 
 
 def _add_agents(app: FastAPI, switchboard: Switchboard) -> None:
