@@ -8,16 +8,19 @@ client's time zone.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from vsek.domain.outcomes import Outcome, Stage
+from vsek.domain.outcomes import Finding, Outcome, Stage
 from vsek.domain.text import CleanLine, CleanName, CleanText, clean_line
 
 Language = Literal["de", "en"]
@@ -29,7 +32,12 @@ _EMAIL = re.compile(
     r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\Z"
 )
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,199}\Z")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+_NOT_FOR_FILES = re.compile(r"[^A-Za-z0-9_-]+")
 MAX_FIELDS = 50
+MAX_ATTACHMENTS = 5
+MAX_ATTACHED_BYTES = 3_000_000
+"""Of all attachments of a note together; three minutes of telephone audio."""
 
 
 class NoteKind(StrEnum):
@@ -39,6 +47,8 @@ class NoteKind(StrEnum):
     """An agent talked with the caller."""
     MISSED_CALL = "missed_call"
     """Nobody talked with the caller: abandoned, closed, failed."""
+    VOICEMAIL = "voicemail"
+    """Nobody talked with the caller, who left a message."""
     OPERATIONS = "operations"
     """For the service's own operations: a call to a number that belongs to no client."""
 
@@ -185,6 +195,95 @@ class NoteCall(_Model):
         return max(0.0, (self.ended_at - self.answered_at).total_seconds())
 
 
+class NoteScreening(_Model):
+    """What was learnt of the caller before an agent was rung."""
+
+    finding: Finding | None = None
+    """What was heard; ``None``: nothing was recorded, or the caller hung up before."""
+    spoken_s: float = Field(default=0.0, ge=0)
+    """Seconds that the caller spoke."""
+    key: CleanName = ""
+    """The key that the caller pressed."""
+    choice: CleanName = ""
+    """What that key stands for."""
+
+
+class RecordingFate(StrEnum):
+    """Where a recording is that the note tells of."""
+
+    ATTACHED = "attached"
+    NOT_KEPT = "not_kept"
+    """It served the agent alone and was deleted after the call."""
+    LATE = "late"
+    """It had not been fetched when the note left; a correction brings it."""
+    LOST = "lost"
+    TOO_LARGE = "too_large"
+    ERASED = "erased"
+
+
+class NoteRecording(_Model):
+    """A recording of the caller's voice."""
+
+    kind: Literal["screening", "voicemail"]
+    seconds: float | None = Field(default=None, ge=0)
+    consent: bool = False
+    """The caller was told of the recording, and spoke."""
+    fate: RecordingFate
+    attachment: CleanName = ""
+    """The name of the attachment that holds it."""
+
+
+class NoteAttachment(_Model):
+    """A file that goes along with the note."""
+
+    name: str
+    """A plain file name with the suffix of its type."""
+    media_type: Literal["audio/wav", "audio/mpeg", "audio/ogg"] = "audio/wav"
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Of the content; may be left out where the content is given."""
+    content: str = Field(default="", repr=False)
+    """Base64. Empty where it is kept elsewhere, or was erased."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hashed(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not given.get("content"):
+            return given
+        try:
+            data = base64.b64decode(str(given["content"]), validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError("content is no base64") from None
+        sha256 = hashlib.sha256(data).hexdigest()
+        if given.get("sha256") not in (None, "", sha256):
+            raise ValueError("sha256 is not that of the content")
+        return {**given, "sha256": sha256}
+
+    @model_validator(mode="after")
+    def _named(self) -> NoteAttachment:
+        suffix = _SUFFIXES[self.media_type]
+        if not _FILE_NAME.match(self.name) or not self.name.endswith(suffix):
+            raise ValueError(
+                "name must have letters, digits, '.', '_', '-' only, at most 100, and end with "
+                f"{suffix} for {self.media_type}"
+            )
+        if not self.sha256:
+            raise ValueError("content is missing")
+        return self
+
+    @property
+    def data(self) -> bytes:
+        """The content; empty if it is not here."""
+        return base64.b64decode(self.content)
+
+    def holding(self, data: bytes | None) -> NoteAttachment:
+        """The same with this content, or without any."""
+        content = "" if data is None else base64.b64encode(data).decode()
+        return self.model_copy(update={"content": content})
+
+
+_SUFFIXES = {"audio/wav": ".wav", "audio/mpeg": ".mp3", "audio/ogg": ".ogg"}
+
+
 class NoteRequest(_Model):
     """A note to be sent: the body of ``POST /v1/notes``; its key is in ``Idempotency-Key``."""
 
@@ -212,6 +311,9 @@ class NoteRequest(_Model):
     """Notes with the same non-empty value belong into one mail thread (same caller and client)."""
     corrects: NoteKey | None = None
     """The key of the note that this one corrects."""
+    screening: NoteScreening | None = None
+    recordings: list[NoteRecording] = Field(default_factory=list, max_length=20)
+    attachments: list[NoteAttachment] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
 
     @model_validator(mode="after")
     def _one_mail_each(self) -> NoteRequest:
@@ -222,6 +324,26 @@ class NoteRequest(_Model):
                 raise ValueError(f"recipients: {recipient.email} is named twice")
             seen.add(address)
         return self
+
+    @model_validator(mode="after")
+    def _bounded_attachments(self) -> NoteRequest:
+        names = [attachment.name.lower() for attachment in self.attachments]
+        if len(set(names)) < len(names):
+            raise ValueError("attachments: two have the same name")
+        size = sum(len(attachment.content) // 4 * 3 for attachment in self.attachments)
+        if size > MAX_ATTACHED_BYTES + 2 * MAX_ATTACHMENTS:
+            raise ValueError(
+                f"attachments: together {size:,} bytes, and at most {MAX_ATTACHED_BYTES:,} are "
+                "taken"
+            )
+        return self
+
+    def without_content(self) -> NoteRequest:
+        """The same, the attachments only by name and hash: what is kept as JSON."""
+        if not self.attachments:
+            return self
+        bare = [attachment.holding(None) for attachment in self.attachments]
+        return self.model_copy(update={"attachments": bare})
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +363,12 @@ class DueNote:
 def auto_key(call_id: str, revision: int = 0) -> str:
     """Idempotency key of a call's automatic note; ``revision`` > 0 for corrections."""
     return f"call:{call_id}:auto:{revision}" if revision else f"call:{call_id}:auto"
+
+
+def attachment_name(call_id: str, number: int) -> str:
+    """File name of a call's ``number``-th recording (from 1): from the call's id alone."""
+    stem = _NOT_FOR_FILES.sub("-", call_id).strip("-_")[:80] or "call"
+    return f"{stem}.wav" if number == 1 else f"{stem}-{number}.wav"
 
 
 def thread_of(client_id: str, caller: str) -> str:
