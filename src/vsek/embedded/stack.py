@@ -4,8 +4,12 @@ Theory of operation. PostgreSQL and Asterisk are started side by side, the schem
 date, their addresses and secrets are written to ``run/stack.json`` (mode 0600, read by every other
 ``vsek`` command of this run folder), then the switchboard and the note service are started as
 children. A part that dies is started again, at once the first time, then with growing pauses
-(:mod:`vsek.embedded.restart`); servers keep their ports. When both services report health, the
-ready line is given out.
+(:mod:`vsek.embedded.restart`); servers keep their ports. A service that hangs is killed, and so
+dies. When both services are ready, the ready line is given out.
+
+SIGHUP renews both services, with the code that is installed by then. The new switchboard is started
+beside the old one and stands by: loaded and connected, it waits for the journal. Then the old one
+is told to end, and callers notice nothing. Asterisk and PostgreSQL are left alone.
 
 The end goes the other way round: switchboard, note service, Asterisk, PostgreSQL, so that whatever
 a part still writes finds its reader. Every part has a parent-death signal, so nothing survives when
@@ -24,9 +28,8 @@ import secrets
 import shutil
 import signal
 import socket
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,9 +39,11 @@ import structlog
 
 from vsek.embedded import packages, restart
 from vsek.embedded.asterisk import PrivateAsterisk
+from vsek.embedded.child import Child
 from vsek.embedded.postgres import PrivatePostgres
-from vsek.embedded.servant import Account, Servant, command_as, free_port, require_free
+from vsek.embedded.servant import free_port, require_free
 from vsek.errors import InputError, ServiceError
+from vsek.ops import sdnotify
 from vsek.settings import load
 from vsek.store import migrate
 
@@ -46,12 +51,10 @@ log = structlog.get_logger(__name__)
 
 _READY_WITHIN_S = 60.0
 _PROBE_PAUSE_S = 0.05
-_PROBE_TIMEOUT_S = 2.0
-_CHILD_PATIENCE_S = 15.0
+_STAND_BY_WITHIN_S = 20.0
+_WATCH_EVERY_S = 1.0
 _SOCKET_PATH_LIMIT = 100
 """Bytes that the path of a unix socket may have (the kernel takes 107)."""
-
-_OURSELVES = Account(-1, -1)
 
 
 class _Part(Protocol):
@@ -62,34 +65,6 @@ class _Part(Protocol):
     async def start(self) -> None: ...
     async def wait(self) -> int: ...
     async def stop(self) -> None: ...
-
-
-class _Child:
-    """``vsek NAME --dir DIR`` as a process."""
-
-    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
-        self._name = name
-        self._folder = folder
-        self._environment = dict(environment)
-        self._servant = Servant(f"vsek {name}", folder / "log" / f"{name}.log")
-
-    @property
-    def pid(self) -> int:
-        return self._servant.pid
-
-    async def start(self) -> None:
-        arguments: list[str | Path] = ["-m", "vsek.cli.main", self._name, "--dir", self._folder]
-        command = command_as(_OURSELVES, Path(sys.executable), arguments)
-        await self._servant.start(command, env={**os.environ, **self._environment})
-
-    async def wait(self) -> int:
-        return await self._servant.wait()
-
-    async def stop(self) -> None:
-        await self._servant.stop(signal.SIGTERM, patience_s=_CHILD_PATIENCE_S)
-
-    def last_lines(self) -> str:
-        return self._servant.last_lines()
 
 
 async def run_stack(
@@ -115,12 +90,17 @@ async def run_stack(
             require_free(http_port, socket.SOCK_STREAM, "http-port")
         stack = _Stack(folder, sip_port, http_port, mail, on_ready)
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, stack.stopping.set)
+        handlers = {
+            signal.SIGTERM: stack.stopping.set,
+            signal.SIGINT: stack.stopping.set,
+            signal.SIGHUP: stack.renewal.set,
+        }
+        for signum, handler in handlers.items():
+            loop.add_signal_handler(signum, handler)
         try:
             return await stack.run()
         finally:
-            for signum in (signal.SIGTERM, signal.SIGINT):
+            for signum in handlers:
                 loop.remove_signal_handler(signum)
 
 
@@ -166,6 +146,7 @@ class _Stack:
     mail: tuple[str, int] | None
     on_ready: Callable[[dict[str, Any]], None]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    renewal: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         log_folder = self.folder / "log"
@@ -185,15 +166,32 @@ class _Stack:
         )
         self.notes_port = self.http_port or _if_free(last.get("notes")) or free_port()
         self.notes_token = secrets.token_urlsafe(24)
-        mail_settings = (
-            {"VSEK_SMTP__HOST": self.mail[0], "VSEK_SMTP__PORT": str(self.mail[1])}
-            if self.mail
-            else {}
-        )
         self.parts: dict[str, _Part] = {}
-        self.serve = _Child("serve", self.folder, mail_settings)
-        self.notes = _Child("notes", self.folder, mail_settings)
         self.control, self._control_folder = _control_socket(self.folder)
+        self._supervisor = self.control.with_name("notify.sock")
+        self.serve = self._new_serve()
+        self.notes = Child(
+            "notes",
+            self.folder,
+            self._environment(),
+            url=self.notes_url,
+            connector=aiohttp.TCPConnector,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        environment = {"NOTIFY_SOCKET": str(self._supervisor)}
+        if self.mail:
+            environment |= {"VSEK_SMTP__HOST": self.mail[0], "VSEK_SMTP__PORT": str(self.mail[1])}
+        return environment
+
+    def _new_serve(self) -> Child:
+        return Child(
+            "serve",
+            self.folder,
+            self._environment(),
+            url="http://switchboard",
+            connector=lambda: aiohttp.UnixConnector(str(self.control)),
+        )
 
     async def run(self) -> int:
         """Start, wait, stop; see :func:`run_stack`."""
@@ -208,12 +206,14 @@ class _Stack:
                 except BaseExceptionGroup as group:
                     raise _first(group) from None
                 self.on_ready(self.ready_line())
+                sdnotify.tell(sdnotify.READY)
                 await asyncio.wait({stopping, *keepers}, return_when=asyncio.FIRST_COMPLETED)
                 for keeper in keepers:
                     if keeper.done():
                         keeper.result()
             return 0
         finally:
+            sdnotify.tell(sdnotify.STOPPING)
             for task in (starting, stopping, *keepers):
                 task.cancel()
             await asyncio.gather(starting, stopping, *keepers, return_exceptions=True)
@@ -235,12 +235,17 @@ class _Stack:
             await child.start()
         self._write_stack_file()
         keepers += [
-            asyncio.create_task(self._keep(name, part), name=f"keep-{name}")
-            for name, part in self.parts.items()
+            asyncio.create_task(self._keep(name), name=f"keep-{name}") for name in self.parts
+        ]
+        keepers += [
+            asyncio.create_task(self._watch("serve"), name="watch-serve"),
+            asyncio.create_task(self._watch("notes"), name="watch-notes"),
+            asyncio.create_task(self._renew_when_told(), name="renew"),
+            asyncio.create_task(_pet_supervisor(), name="watchdog"),
         ]
         try:
             async with asyncio.timeout(_READY_WITHIN_S):
-                await self._until_healthy()
+                await self._until_ready()
         except TimeoutError:
             raise ServiceError(
                 f"The services are not ready after {_READY_WITHIN_S:.0f} s"
@@ -262,17 +267,24 @@ class _Stack:
         except ServiceError as error:
             log.warning("no_speech_engine", error=str(error))
 
-    async def _keep(self, name: str, part: _Part) -> None:
-        """Starts ``part`` again whenever it dies."""
+    async def _keep(self, name: str) -> None:
+        """Starts the part again whenever it dies."""
         loop = asyncio.get_running_loop()
         deaths = 0
         while True:
             since = loop.time()
+            part = self.parts[name]
             code = await part.wait()
-            deaths = restart.deaths_in_a_row(deaths, loop.time() - since)
+            if self.parts[name] is not part:
+                continue  # another one has taken its place
+            if isinstance(part, Child) and part.ending:
+                deaths = 0
+            else:
+                deaths = restart.deaths_in_a_row(deaths, loop.time() - since)
             while True:
-                pause_s = restart.pause_before(deaths)
-                log.warning("part_died", part=name, code=code, deaths=deaths, pause_s=pause_s)
+                pause_s = restart.pause_before(deaths) if deaths else 0.0
+                if deaths:
+                    log.warning("part_died", part=name, code=code, deaths=deaths, pause_s=pause_s)
                 await asyncio.sleep(pause_s)
                 try:
                     await part.start()
@@ -283,16 +295,97 @@ class _Stack:
             log.info("part_started", part=name, pid=part.pid)
             self._write_stack_file()
 
-    async def _until_healthy(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=_PROBE_TIMEOUT_S)
-        probes: list[tuple[Callable[[], aiohttp.BaseConnector], str]] = [
-            (lambda: aiohttp.UnixConnector(str(self.control)), "http://switchboard/v1/health"),
-            (aiohttp.TCPConnector, f"{self.notes_url}/v1/health"),
-        ]
-        for connector, url in probes:
-            async with aiohttp.ClientSession(connector=connector(), timeout=timeout) as session:
-                while not await _answers_ok(session, url):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(_PROBE_PAUSE_S)
+    async def _watch(self, name: str) -> None:
+        """Kills the service whenever it hangs; ``_keep`` then starts it again."""
+        judge, pid = restart.Hang(), 0
+        while True:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            child = self.parts[name]
+            assert isinstance(child, Child)
+            if child.pid != pid:
+                judge, pid = restart.Hang(), child.pid
+            if pid and judge.hangs(await child.alive()) and child.pid == pid:
+                log.critical("part_hangs", part=name, pid=pid, probes=judge.missed)
+                os.kill(pid, signal.SIGKILL)
+
+    async def _renew_when_told(self) -> None:
+        while True:
+            await self.renewal.wait()
+            self.renewal.clear()
+            try:
+                await self._renew()
+            except (ServiceError, TimeoutError) as error:
+                log.error(
+                    "not_renewed", error=str(error) or "the new process was not ready in time"
+                )
+
+    async def _renew(self) -> None:
+        """Both services anew, the switchboard without a gap. Raises ``ServiceError`` when the new
+        code does not start; the old one goes on then."""
+        began = asyncio.get_running_loop().time()
+        log.info("renewing", serve=self.serve.pid, notes=self.notes.pid)
+        await asyncio.to_thread(migrate.apply, self.postgres.dsn)
+        old, new = self.serve, self._new_serve()
+        async with self._heard_of(new) as loaded:
+            await new.start()
+            ended = asyncio.create_task(new.wait(), name="new-serve")
+            awaited: set[asyncio.Future[Any]] = {loaded, ended}
+            await asyncio.wait(
+                awaited, timeout=_STAND_BY_WITHIN_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            stands_by = loaded.done() and not ended.done()
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
+        if not stands_by:
+            await new.stop()
+            raise ServiceError(
+                f"The new switchboard does not start ({new.last_lines()})",
+                remedy=f"See {self.folder / 'log' / 'serve.log'}; the old one goes on",
+            )
+        self.parts["serve"] = self.serve = new
+        handing_over = asyncio.get_running_loop().time()
+        await old.stop()
+        await self.notes.stop()
+        async with asyncio.timeout(_READY_WITHIN_S):
+            await self._until_ready()
+        now = asyncio.get_running_loop().time()
+        log.info(
+            "renewed",
+            serve=new.pid,
+            notes=self.notes.pid,
+            took_s=round(now - began, 2),
+            hand_over_s=round(now - handing_over, 2),
+        )
+        self._write_stack_file()
+
+    @contextlib.asynccontextmanager
+    async def _heard_of(self, child: Child) -> AsyncIterator[asyncio.Future[None]]:
+        """A future that is done when ``child`` says that it stands by, or serves already."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._supervisor.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            listener.bind(str(self._supervisor))
+            listener.setblocking(False)
+
+            def hear() -> None:
+                said, sender = sdnotify.received(listener)
+                loaded = {sdnotify.STANDING_BY, sdnotify.READY} & set(said)
+                if loaded and sender == child.pid and not future.done():
+                    future.set_result(None)
+
+            loop.add_reader(listener, hear)
+            try:
+                yield future
+            finally:
+                loop.remove_reader(listener)
+                self._supervisor.unlink(missing_ok=True)
+                future.cancel()
+
+    async def _until_ready(self) -> None:
+        for child in (self.serve, self.notes):
+            await child.until_ready(pause_s=_PROBE_PAUSE_S)
 
     @property
     def notes_url(self) -> str:
@@ -341,12 +434,13 @@ class _Stack:
             shutil.rmtree(self._control_folder, ignore_errors=True)
 
 
-async def _answers_ok(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(url) as reply:
-            return reply.status == 200
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return False
+async def _pet_supervisor() -> None:
+    """Tells systemd, where it asks for it, that the supervisor of the parts itself lives."""
+    every_s = sdnotify.watchdog_s()
+    while every_s is not None:
+        sdnotify.tell(sdnotify.WATCHDOG)
+        await asyncio.sleep(every_s / 3)
+    await asyncio.get_running_loop().create_future()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,7 +1,8 @@
 """The note service's HTTP API.
 
-All but ``GET /v1/health`` and ``GET /openapi.json`` want ``Authorization: Bearer TOKEN``. Every
-error is a :class:`~vsek.notify.model.Problem`. A note is acknowledged after it is committed.
+All but ``GET /v1/health``, ``/v1/ready``, ``/v1/live``, ``/metrics`` and ``/openapi.json`` want
+``Authorization: Bearer TOKEN``. Every error is a :class:`~vsek.notify.model.Problem`. A note is
+acknowledged after it is committed.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vsek.domain.note import NoteKey, NoteRequest
 from vsek.domain.text import clean_line
 from vsek.errors import InputError, VsekError
+from vsek.notify.backlog import Backlog
 from vsek.notify.database import DATABASE_ERRORS, Database, KeyReusedError, NewNote
 from vsek.notify.mail import message_id
+from vsek.notify.metrics import NoteMetrics
 from vsek.notify.model import (
     DeliveryStatus,
     Health,
@@ -37,6 +40,7 @@ from vsek.notify.model import (
 )
 from vsek.notify.outbox import Outbox
 from vsek.notify.render import Renderer
+from vsek.ops.exposition import add_metrics
 
 _log = structlog.get_logger(__name__)
 
@@ -129,6 +133,8 @@ class NotesApi:
         token: str,
         sender: str,
         now: Callable[[], datetime],
+        metrics: NoteMetrics,
+        backlog: Backlog,
     ) -> None:
         self._database = database
         self._outbox = outbox
@@ -136,6 +142,8 @@ class NotesApi:
         self._token = token.encode()
         self._sender = sender
         self._now = now
+        self._metrics = metrics
+        self._backlog = backlog
 
     def build(self) -> FastAPI:
         """The ASGI application."""
@@ -179,6 +187,11 @@ class NotesApi:
             summary="Send now what is not accepted yet",
         )(self.retry)
         app.get("/v1/health", responses=_responses(503), summary="How the service is")(self.health)
+        app.get("/v1/ready", responses=_responses(503), summary="Whether notes are taken")(
+            self.ready
+        )
+        app.get("/v1/live", summary="Whether the process lives")(self.live)
+        add_metrics(app, self._metrics.registry)
         return app
 
     async def _authorise(
@@ -222,6 +235,7 @@ class NotesApi:
         known_id, created = await self._database.accept(new)
         response.status_code = 201 if created else 200
         if created:
+            self._metrics.taken()
             self._outbox.wake()
         _log.info(
             "note_taken" if created else "note_repeated",
@@ -271,14 +285,24 @@ class NotesApi:
 
     async def health(self) -> Health:
         """200 as long as notes are taken; 503 when the database is away."""
-        queued, oldest = await self._database.backlog()
+        queued, oldest = await self._backlog.ask()
         reply = self._outbox.server_reply
         return Health(
-            status="failing" if reply else "ok",
+            status="degraded" if reply else "ok",
             queued=queued,
             oldest_queued_at=oldest,
             smtp_reply=reply,
         )
+
+    async def ready(self) -> dict[str, bool]:
+        """200 as long as notes are taken; 503 when the database is away."""
+        await self._backlog.ask()
+        return {"ok": True}
+
+    @staticmethod
+    async def live() -> dict[str, bool]:
+        """That this is answered is the answer; it asks nobody."""
+        return {"ok": True}
 
     async def _found(self, note_id: str) -> tuple[NoteInfo, NoteRequest]:
         found = await self._database.show(note_id) if "\0" not in note_id else None

@@ -105,8 +105,9 @@ class RetryAnswer(_Answer):
 class Health(_Answer):
     """How the service is."""
 
-    status: Literal["ok", "failing"]
-    """``failing``: notes are taken, but the mail server refuses all mail."""
+    status: Literal["ok", "degraded"]
+    """``degraded``: notes are taken, but the mail server refuses all mail. (When no notes are
+    taken, because the database is away, the answer is a problem with status 503.)"""
     queued: int
     oldest_queued_at: AwareDatetime | None
     smtp_reply: str

@@ -27,6 +27,7 @@ import structlog
 from vsek.domain.note import NoteRequest, Urgency
 from vsek.notify.database import DATABASE_ERRORS, Claim, Claimed, Database
 from vsek.notify.mail import Envelope, compose, message_id
+from vsek.notify.metrics import NoteMetrics
 from vsek.notify.render import Renderer, Undelivered
 from vsek.notify.retry import Attempt, RetryPolicy, Verdict, decide, rest_s
 from vsek.settings import NotesSettings, SmtpSettings
@@ -71,6 +72,7 @@ class Outbox:
         notes: NotesSettings,
         new_session: Callable[[], Session],
         *,
+        metrics: NoteMetrics | None = None,
         policy: RetryPolicy | None = None,
         workers: int = 4,
         now: Callable[[], datetime] = utc_now,
@@ -81,6 +83,7 @@ class Outbox:
         self._smtp = smtp
         self._notes = notes
         self._new_session = new_session
+        self._metrics = metrics or NoteMetrics()
         self._policy = policy or RetryPolicy()
         self._workers = workers
         self._now = now
@@ -169,6 +172,7 @@ class Outbox:
             attempt = self._unwritten.get(delivery.delivery_id)
             if attempt is None:
                 attempt = await self._attempt(claim, session)
+                self._metrics.attempted(attempt.verdict)
                 self._note_server(attempt)
             if attempt.verdict is Verdict.ACCEPTED:
                 self._unwritten[delivery.delivery_id] = attempt
@@ -191,6 +195,7 @@ class Outbox:
             jitter=self._jitter(),
         )
         copied = await claim.settle(following, now=now, code=attempt.code, reply=attempt.reply)
+        self._metrics.settled(following.status)
         _log.info(
             "mail_tried",
             note_id=delivery.note_id,
@@ -240,6 +245,7 @@ class Outbox:
 
     def _note_server(self, attempt: Attempt) -> None:
         """Whether the mail server works, as far as this attempt shows."""
+        self._metrics.server(well=attempt.verdict is not Verdict.SERVER)
         if attempt.verdict is not Verdict.SERVER:
             was_failing = self._rest_until is not None
             self._server_failures = 0

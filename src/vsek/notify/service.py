@@ -13,10 +13,13 @@ import uvicorn
 
 from vsek.errors import InputError, ServiceError
 from vsek.notify.api import NotesApi
+from vsek.notify.backlog import Backlog
 from vsek.notify.database import Database
+from vsek.notify.metrics import NoteMetrics
 from vsek.notify.outbox import Outbox, utc_now
 from vsek.notify.render import Renderer
 from vsek.notify.smtp import SmtpSession, own_name
+from vsek.ops import sdnotify
 from vsek.ops.exposition import QuietServer
 from vsek.settings import Settings
 
@@ -84,6 +87,14 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
             await _run(settings, pool, token, listener, stop)
 
 
+async def _pet() -> None:
+    """Tells the supervisor that the event loop turns."""
+    every_s = sdnotify.watchdog_s()
+    while every_s is not None:
+        sdnotify.tell(sdnotify.WATCHDOG)
+        await asyncio.sleep(every_s / 3)
+
+
 async def _run(
     settings: Settings,
     pool: asyncpg.Pool[asyncpg.Record],
@@ -95,16 +106,26 @@ async def _run(
     renderer = Renderer(country)
     database = Database(pool, country=country, operations_email=settings.notes.operations_email)
     local_name = await own_name()
+    metrics = NoteMetrics()
+    backlog = Backlog(database, metrics, utc_now)
     outbox = Outbox(
         database,
         renderer,
         settings.smtp,
         settings.notes,
         lambda: SmtpSession(settings.smtp, local_name),
+        metrics=metrics,
         workers=_WORKERS,
     )
     api = NotesApi(
-        database, outbox, renderer, token=token, sender=settings.smtp.sender, now=utc_now
+        database,
+        outbox,
+        renderer,
+        token=token,
+        sender=settings.smtp.sender,
+        now=utc_now,
+        metrics=metrics,
+        backlog=backlog,
     )
     server = QuietServer(
         uvicorn.Config(
@@ -120,9 +141,17 @@ async def _run(
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(outbox.run(), name="outbox")
         serving = group.create_task(server.serve([listener]), name="notes-api")
+        watching = [
+            group.create_task(backlog.run(), name="backlog"),
+            group.create_task(_pet(), name="watchdog"),
+        ]
+        sdnotify.tell(sdnotify.READY)
         await stop.wait()
+        sdnotify.tell(sdnotify.STOPPING)
         # First no new notes, then no more mails: what is acknowledged is in the database.
         server.should_exit = True
         await serving
         sending.cancel()
+        for task in watching:
+            task.cancel()
     _log.info("note_service_stopped")

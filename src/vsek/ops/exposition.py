@@ -14,13 +14,21 @@ from collections.abc import Iterator
 import structlog
 import uvicorn
 from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from vsek.errors import InputError
 
 log = structlog.get_logger(__name__)
 
 RETRY_S = 2.0
+
+# When each counter began says no more than when the process began.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class QuietServer(uvicorn.Server):

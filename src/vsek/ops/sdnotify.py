@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from struct import Struct
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
 STANDING_BY = "STATUS=standing by"
 """Loaded and connected; takes over when the process before us ends."""
+
+_CREDENTIALS = Struct("3i")  # process, user, group
 
 
 def tell(*lines: str) -> None:
@@ -30,6 +33,16 @@ def tell(*lines: str) -> None:
     ):
         sender.setblocking(False)
         sender.sendto("\n".join(lines).encode(), address)
+
+
+def received(listener: socket.socket) -> tuple[list[str], int]:
+    """What a process told ``listener`` (which has ``SO_PASSCRED`` set), and its process id."""
+    data, ancillary, _, _ = listener.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+    sender = 0
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            sender = _CREDENTIALS.unpack(value[: _CREDENTIALS.size])[0]
+    return data.decode(errors="replace").splitlines(), sender
 
 
 def watchdog_s() -> float | None:

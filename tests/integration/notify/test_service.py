@@ -270,6 +270,8 @@ async def test_the_api_describes_itself(client: NotesClient) -> None:
         "/v1/notes/{note_id}",
         "/v1/notes/{note_id}/retry",
         "/v1/health",
+        "/v1/ready",
+        "/v1/live",
     }
     post = described["paths"]["/v1/notes"]["post"]
     assert post["security"]
