@@ -2,9 +2,10 @@
 
 ``Asterisk`` carries out commands and reports events, as far as call scripts can tell it from the
 real one: ids are chosen by the client, what is gone answers 404, replies and events are not
-ordered against each other. ``House`` is what ``vsek.switchboard`` is to the decisions: lanes, a
-journal, timers, and the way back after a lost connection or a crash. Nothing moves by itself: the
-test says which lane gets on, which event is delivered, when time passes.
+ordered against each other. What it takes for granted is tried against the real one in
+``tests/integration/embedded/test_assumptions.py``. ``House`` is what ``vsek.switchboard`` is to the
+decisions: lanes, a journal, timers, and the way back after a lost connection or a crash. Nothing
+moves by itself: the test says which lane gets on, which event is delivered, when time passes.
 """
 
 from __future__ import annotations
@@ -22,14 +23,26 @@ from vsek.acd.state import AgentState, Rules
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call.decide import decide
-from vsek.call.model import AgentEntry, Call, ClientScript, Directory, LegStage, State, new_state
-from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId
-from vsek.domain.outcomes import Outcome, Stage
-from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved
+from vsek.call.model import (
+    AgentEntry,
+    Asking,
+    Call,
+    ClientScript,
+    Directory,
+    LegStage,
+    Screening,
+    State,
+    new_state,
+)
+from vsek.domain.ids import OURS, RECORDINGS, AgentId, CallId, ChannelId, ClientId
+from vsek.domain.ledger import Served
+from vsek.domain.outcomes import Finding, Outcome, Stage
+from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved, RecordingMade
 
 RING, GREET, MUTE, CLOSED, UNKNOWN = "+4910", "+4920", "+4930", "+4940", "+4999"
+SCREEN, KEYS = "+4950", "+4960"
 AGENTS = tuple(AgentId(name) for name in ("anna", "bert", "carl"))
-_TELLING = (do.CreateLeg, do.Dial, do.Join, do.Play)
+_TELLING = (do.CreateLeg, do.Dial, do.Join, do.Play, do.Record, do.Brief)
 
 
 def _client(name: str, policy: str, greeting: str = "", **more: object) -> ClientScript:
@@ -53,6 +66,15 @@ def directory(
         _client("ring", "ring"),
         _client("greet", "greet", "sound:/greeting"),
         _client("mute", "greet", wrap_up_s=0.0),
+        _client(
+            "screen",
+            "screen",
+            "sound:/greeting",
+            screening=Screening("sound:/prompt", attach=True, keys={"1": "pipe burst"}),
+        ),
+        _client(
+            "keys", "screen", screening=Screening("sound:/keys", record=False, keys={"1": "urgent"})
+        ),
         _client("closed", "greet", "sound:/x", hours=(OpenSpan(frozenset({6}), 0, 60),)),
     ]
     return Directory(
@@ -62,6 +84,8 @@ def directory(
             GREET: ClientId("greet"),
             MUTE: ClientId("mute"),
             CLOSED: ClientId("closed"),
+            SCREEN: ClientId("screen"),
+            KEYS: ClientId("keys"),
         },
         forwarders={"+49777": ClientId("ring")},
         agents={agent_id: AgentEntry(agent_id, agent_id.title(), "de") for agent_id in agents},
@@ -73,26 +97,54 @@ def directory(
 
 @dataclass
 class Channel:
+    """``jobs`` are playbacks and recordings in their order: a channel does one after the other,
+    and nothing else meanwhile. ``did`` is what a caller dialled."""
+
     state: str
     agent: AgentId | None = None
+    did: str = ""
     dialled: bool = False
     ringback: bool = False
     music: str = ""
-    sounds: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
     bridge: str = ""
+    fallback: bool = False
+    heard: bool = False
+    message: str = ""
+    began_at: float = 0.0
+
+    @property
+    def sounds(self) -> list[str]:
+        """Playbacks, the one that runs first."""
+        return [job for job in self.jobs if job.startswith(OURS)]
+
+    @property
+    def recording(self) -> str:
+        """The recording that runs."""
+        return self.jobs[0] if self.jobs and self.jobs[0].startswith(RECORDINGS) else ""
+
+
+def call_of(job: str) -> CallId:
+    """The call of a playback or a recording."""
+    return CallId(job.removeprefix(OURS).removeprefix(RECORDINGS).rpartition("-")[0])
 
 
 class Asterisk:
-    """Channels, bridges and playbacks."""
+    """Channels, bridges, playbacks, recordings, and the dialplan's ledger."""
 
     def __init__(self) -> None:
         self.channels: dict[ChannelId, Channel] = {}
         self.bridges: dict[str, list[ChannelId]] = {}
         self.registered: set[AgentId] = set()
+        self.stored: set[str] = set()
+        self.ledger: list[ev.LedgerTold] = []
         self.events: deque[ev.Event] = deque()
         self.listening = True
+        self.now = 0.0
         self.calls = 0
         self.losses = 0
+        self.held_up = 0
+        """Joins that had to wait for a sound; everything else of that connection waited too."""
 
     def report(self, event: ev.Event) -> None:
         if self.listening:
@@ -103,7 +155,7 @@ class Asterisk:
     def call(self, did: str, **more: object) -> ChannelId:
         self.calls += 1
         channel_id = ChannelId(f"1700000000.{self.calls}")
-        self.channels[channel_id] = Channel("Ring")
+        self.channels[channel_id] = Channel("Ring", did=did, began_at=self.now)
         self.report(
             ev.CallArrived(CallId(f"k{self.calls}"), channel_id, (did,), **more)  # type: ignore[arg-type]
         )
@@ -117,21 +169,71 @@ class Asterisk:
         self.channels[channel_id].state = "Up"
         self.report(ev.ChannelUp(channel_id))
 
+    def press(self, channel_id: ChannelId, key: str) -> None:
+        if not self.channels[channel_id].fallback:
+            self.report(ev.KeyPressed(channel_id, key))
+
     def end(self, channel_id: ChannelId, cause: int = 16) -> None:
         channel = self.channels.pop(channel_id)
         if channel.bridge:
             self.bridges[channel.bridge].remove(channel_id)
+        if channel.agent is None:
+            self._write_ledger(channel_id, channel)
         # The request to hang up is what is taken for the end, so it comes before the rest.
-        self.report(ev.ChannelGone(channel_id, cause))
-        for sound in channel.sounds:
-            self._sound_done(sound)
+        if not channel.fallback:
+            self.report(ev.ChannelGone(channel_id, cause))
+        for job in channel.jobs:
+            self._job_done(job)
+
+    def _write_ledger(self, channel_id: ChannelId, channel: Channel) -> None:
+        call_id = CallId(f"l{channel_id.rpartition('.')[2]}")
+        served = Served.FALLBACK if channel.fallback else Served.VSEK
+        self.ledger.append(
+            ev.LedgerTold(
+                ev.CallArrived(call_id, channel_id, (channel.did,)),
+                channel.began_at,
+                self.now,
+                served,
+                channel.heard,
+                channel.message,
+            )
+        )
+        if channel.message:
+            self.stored.add(channel.message)
+
+    def divert(self, channel_id: ChannelId) -> None:
+        """The dialplan takes a caller who waits."""
+        channel = self.channels[channel_id]
+        assert not channel.bridge
+        channel.fallback = True
+        for job in channel.jobs:
+            self._job_done(job)
+        channel.jobs.clear()
+        channel.music = ""
+        self.report(ev.CallerDiverted(channel_id))
+
+    def leave_message(self, channel_id: ChannelId) -> None:
+        """A caller speaks to the fallback."""
+        channel = self.channels[channel_id]
+        channel.heard = True
+        channel.message = f"{RECORDINGS}fallback-{channel_id}"
 
     def sound_ends(self, channel_id: ChannelId) -> None:
-        self._sound_done(self.channels[channel_id].sounds.pop(0))
+        """What runs first on the channel comes to its end."""
+        self._job_done(self.channels[channel_id].jobs.pop(0))
 
-    def _sound_done(self, sound: str) -> None:
-        call_id = sound.removeprefix("vsekcall-").rpartition("-")[0]
-        self.report(ev.SoundDone(sound, CallId(call_id)))
+    def _job_done(self, job: str) -> None:
+        if job.startswith(RECORDINGS):
+            self.stored.add(job)
+            self.report(ev.RecordingDone(job, call_of(job)))
+        else:
+            self.report(ev.SoundDone(job, call_of(job)))
+
+    def restart(self) -> None:
+        """Everything is gone, and nobody was told."""
+        self.channels.clear()
+        self.bridges.clear()
+        self.events.clear()
 
     # Commands
 
@@ -141,27 +243,42 @@ class Asterisk:
             case do.CreateLeg():
                 return self._create(command)
             case do.CreateBridge():
-                self.bridges.setdefault(command.bridge_id, [])
+                if command.bridge_id in self.bridges:
+                    return 409
+                self.bridges[command.bridge_id] = []
                 return 200
             case do.DestroyBridge():
-                members = self.bridges.pop(command.bridge_id, None)
-                for member in members or ():
-                    self.channels[member].bridge = ""
-                return 404 if members is None else 204
-            case do.StopSound():
+                return self._destroy(command.bridge_id)
+            case do.StopSound() | do.StopBriefing():
                 return self._stop(command.sound_id)
+            case do.StopRecording():
+                return self._stop(command.recording)
+            case do.DropRecording():
+                there = command.recording in self.stored
+                self.stored.discard(command.recording)
+                return 204 if there else 404
         channel = self.channels.get(command.channel_id)
         if channel is None:
             return 404
+        if isinstance(command, do.Hangup | do.HangupLeg | do.HangupStray):
+            self.end(command.channel_id)
+            return 204
+        return 409 if channel.fallback else self._on_channel(command, channel)
+
+    def _on_channel(self, command: do.Command, channel: Channel) -> int:
         match command:
             case do.Answer():
                 channel.state, channel.ringback = "Up", False
             case do.Ring():
                 channel.ringback = True
-            case do.Play():
-                if command.sound_id in channel.sounds:
+            case do.Play() | do.Brief():
+                # The same id twice: it would be heard twice.
+                channel.jobs.append(command.sound_id)
+                channel.music = ""
+            case do.Record():
+                if command.recording in channel.jobs:
                     return 409
-                channel.sounds.append(command.sound_id)
+                channel.jobs.append(command.recording)
                 channel.music = ""
             case do.StartMusic():
                 channel.music = command.music
@@ -169,8 +286,6 @@ class Asterisk:
                 channel.music = ""
             case do.Dial():
                 return self._dial(command.channel_id, channel)
-            case do.Hangup() | do.HangupLeg() | do.HangupStray():
-                self.end(command.channel_id)
             case do.Join():
                 return self._join(command)
             case _:
@@ -186,14 +301,20 @@ class Asterisk:
         self.report(ev.LegReady(command.channel_id))
         return 200
 
+    def _destroy(self, bridge_id: str) -> int:
+        members = self.bridges.pop(bridge_id, None)
+        for member in members or ():
+            self.channels[member].bridge = ""
+        return 404 if members is None else 204
+
     def _dial(self, channel_id: ChannelId, channel: Channel) -> int:
         if channel.state != "Down":
             return 409
         if channel.dialled:
-            # As far as we know the channel ends then. Only recovery may run into this, where it
-            # cannot know whether the first command got lost.
+            # The channel ends then, as if somebody had hung it up. Only recovery may run into
+            # this, where it cannot know whether the first command got lost.
             assert self.losses, "a second INVITE in the same dialogue"
-            self.end(channel_id, 0)
+            self.end(channel_id)
             return 204
         channel.dialled = True
         if channel.agent not in self.registered:
@@ -206,8 +327,13 @@ class Asterisk:
         both = (command.channel_id, command.leg_id)
         if any(channel_id not in self.channels for channel_id in both):
             return 400
+        if any(self.channels[channel_id].recording for channel_id in both):
+            return 409
         for channel_id in both:
             channel = self.channels[channel_id]
+            while channel.jobs:
+                self.held_up += 1
+                self.sound_ends(channel_id)
             if channel.bridge:
                 self.bridges[channel.bridge].remove(channel_id)
             channel.bridge = command.bridge_id
@@ -215,20 +341,43 @@ class Asterisk:
             self.report(ev.Joined(channel_id))
         return 204
 
-    def _stop(self, sound_id: str) -> int:
+    def _stop(self, job: str) -> int:
         for channel in self.channels.values():
-            if sound_id in channel.sounds:
-                channel.sounds.remove(sound_id)
-                self._sound_done(sound_id)
+            if job in channel.jobs:
+                channel.jobs.remove(job)
+                self._job_done(job)
                 return 204
         return 404
 
     def picture(self) -> ev.Reconciled:
+        jobs = [job for channel in self.channels.values() for job in channel.jobs]
         return ev.Reconciled(
             {channel_id: channel.state for channel_id, channel in self.channels.items()},
             {bridge_id: tuple(members) for bridge_id, members in self.bridges.items()},
-            tuple(sound for channel in self.channels.values() for sound in channel.sounds),
+            tuple(job for job in jobs if job.startswith(OURS)),
+            tuple(job for job in jobs if job.startswith(RECORDINGS)),
+            tuple(channel_id for channel_id, c in self.channels.items() if c.fallback),
         )
+
+
+_WITH_AGENT = (Stage.BRIEFING, Stage.CONNECTING, Stage.TALKING)
+
+
+def _queued(call: Call) -> bool:
+    if call.stage is Stage.GREETING:
+        return call.script is not None and call.script.screening is None
+    return call.stage is Stage.WAITING or call.stage in _WITH_AGENT
+
+
+def _guarded(call: Call) -> bool:
+    if call.stage is Stage.SCREENING:
+        return call.screened is not None
+    return call.stage in (
+        Stage.ANNOUNCEMENT,
+        Stage.BRIEFING,
+        Stage.FALLBACK,
+        Stage.ENDED,
+    ) or (call.stage is Stage.WAITING and not call.answer_sent)
 
 
 class House:
@@ -253,6 +402,8 @@ class House:
         self.steps: Counter[CallId] = Counter()
         self.kinds: dict[CallId, list[str]] = {}
         self.moved: list[NoteDueMoved] = []
+        self.made: list[RecordingMade] = []
+        self.examining: deque[do.Examine] = deque()
         self.sent: list[do.Command] = []
         self.states: dict[AgentId, AgentState] = {}
         self.decide(ev.DirectoryChanged(book or directory()))
@@ -277,6 +428,9 @@ class House:
                 self.sent.append(effect)
                 if self.connected:
                     self.lanes.setdefault(effect.lane, deque()).append(effect)
+            case do.Examine():
+                if self.connected:
+                    self.examining.append(effect)
             case SetTimer() | CancelTimer():
                 pass  # kept in the state, where a restart finds them
             case AgentChanged():
@@ -300,6 +454,8 @@ class House:
                 assert effect.note_due_at >= self.now
             case NoteDueMoved():
                 self.moved.append(effect)
+            case RecordingMade():
+                self.made.append(effect)
             case _:
                 raise TypeError(effect)
 
@@ -312,7 +468,7 @@ class House:
             assert (call.call_id in self.closed) == (call.stage is Stage.ENDED)
             leg = call.leg
             assert (leg is not None) == (call.leg_id is not None)
-            assert (call.stage in (Stage.CONNECTING, Stage.TALKING)) <= (leg is not None)
+            assert (call.stage in _WITH_AGENT) <= (leg is not None)
             for other in call.legs.values():
                 if other is leg:
                     assert other.stage is not LegStage.LEAVING
@@ -322,8 +478,7 @@ class House:
                     assert other.stage is LegStage.LEAVING, "an old leg was not hung up"
                 assert state.channels[other.channel_id] == call.call_id
             queued = state.acd.calls.get(call.call_id)
-            waits = call.stage in (Stage.GREETING, Stage.WAITING, Stage.CONNECTING, Stage.TALKING)
-            assert (queued is not None) == waits
+            assert (queued is not None) == _queued(call)
             if leg is not None and queued is not None:
                 assert queued.agent_id == leg.agent_id
         busy = {
@@ -337,10 +492,7 @@ class House:
             assert state.timers[timer.name] == (timer.generation, timer.deadline)
         guards = {name for name in state.timers if name.startswith("guard:")}
         assert guards == {
-            f"guard:{call.call_id}"
-            for call in state.calls.values()
-            if call.stage in (Stage.ANNOUNCEMENT, Stage.ENDED)
-            or (call.stage is Stage.WAITING and not call.answer_sent)
+            f"guard:{call.call_id}" for call in state.calls.values() if _guarded(call)
         }
         assert len(state.timers) == len(guards) + len(state.acd.timers())
         assert set(self.opened) == set(self.closed) | {
@@ -363,6 +515,14 @@ class House:
         if not self.lanes[lane]:
             del self.lanes[lane]
         self._reply(command, status)
+
+    def examined(self, finding: Finding, spoken_s: float = 0.0, number: int = 0) -> None:
+        """An examination is over."""
+        asked = self.examining[number]
+        del self.examining[number]
+        if asked.recording not in self.asterisk.stored:
+            finding, spoken_s = Finding.UNKNOWN, 0.0
+        self.decide(ev.Examined(asked.recording, asked.call_id, finding, spoken_s))
 
     def time_out(self, lane: str) -> None:
         """The reply to the next command of a lane takes too long; it is carried out some time."""
@@ -421,36 +581,49 @@ class House:
             if call.leg is not None:
                 there.add(call.leg.channel_id)
             self._check_call(call)
-        # The answer to a hang-up can come too late to be heard; then the guard asks again.
-        assert self.late or not ghosts, "what is over lingers"
-        assert set(world.channels) == there
+        # The answer to a hang-up can come too late to be heard; then the guard asks again. The end
+        # of a caller who was diverted is told by the ledger alone.
+        diverted = {key for key, channel in world.channels.items() if channel.fallback}
+        told = {c.channel_id for c in live if c.stage is Stage.FALLBACK}
+        assert self.late or not ghosts - told, "what is over lingers"
+        assert set(world.channels) - diverted == there - told
         assert set(self.state.channels) == there | ghosts
         assert set(world.bridges) <= {call.bridge_id for call in live}
 
     def _check_call(self, call: Call) -> None:
         world = self.asterisk
-        caller = world.channels[call.channel_id]
-        if call.stage in (Stage.GREETING, Stage.ANNOUNCEMENT):
-            assert (caller.state, caller.sounds) == ("Up", [call.sound_id])
-        elif call.stage is Stage.WAITING:
-            assert call.script is not None
-            if call.answer_sent:
-                assert caller.state == "Up"
-                assert caller.music == call.script.music
-            else:
-                assert caller.ringback
-        else:
-            assert call.stage is Stage.TALKING, "two are up and do not hear each other"
-            assert call.leg is not None
-            phone = world.channels[call.leg.channel_id]
-            assert phone.bridge == caller.bridge == call.bridge_id != ""
-            assert (caller.state, caller.music, caller.sounds) == ("Up", "", [])
+        if call.stage is Stage.FALLBACK:
             return
+        caller = world.channels[call.channel_id]
+        leg = world.channels[call.leg.channel_id] if call.leg is not None else None
+        recording = [caller.recording] if caller.recording else []
+        sounds = {Stage.GREETING: [call.sound_id], Stage.ANNOUNCEMENT: [call.sound_id]}
+        music = call.stage in (Stage.WAITING, Stage.BRIEFING) and call.answer_sent
+        if call.stage is Stage.SCREENING:
+            assert call.screened is not None
+            asking = call.screened.asking
+            assert caller.sounds == ([call.sound_id] if asking is Asking.PROMPT else [])
+            assert recording == ([call.screened.recording] if asking is Asking.RECORDING else [])
+            waits = [asked.recording for asked in self.examining if asked.call_id == call.call_id]
+            assert (asking is Asking.EXAMINING) <= (call.screened.recording in waits)
+        else:
+            assert (caller.sounds, recording) == (sounds.get(call.stage, []), [])
+        assert caller.music == (call.script.music if music and call.script else "")
+        assert caller.ringback if not call.answer_sent else caller.state == "Up"
+        if call.stage is Stage.BRIEFING:
+            assert leg is not None
+            assert (leg.state, leg.sounds) == ("Up", [call.briefing_id])
+        elif call.stage is Stage.TALKING:
+            assert leg is not None
+            assert leg.bridge == caller.bridge == call.bridge_id != ""
+            assert (leg.state, leg.jobs, leg.music) == ("Up", [], "")
+            return
+        else:
+            assert call.stage is not Stage.CONNECTING, "two are up and do not hear each other"
+            if leg is not None:
+                assert leg.dialled
+                assert leg.state != "Up", "an agent picked up and nobody noticed"
         assert not caller.bridge
-        if call.leg is not None:
-            phone = world.channels[call.leg.channel_id]
-            assert phone.dialled
-            assert phone.state != "Up", "an agent picked up and nobody noticed"
 
     def timer(self) -> None:
         """The next timer runs out."""
@@ -469,6 +642,7 @@ class House:
         self.lanes.clear()
         self.replies.clear()
         self.timed_out.clear()
+        self.examining.clear()
         self.asterisk.events.clear()
         self.asterisk.listening = False
         self.asterisk.losses += 1
@@ -501,13 +675,18 @@ class House:
         unseen = [
             channel_id
             for channel_id in picture.channels
-            if not channel_id.startswith("vsekcall-") and channel_id not in self.state.channels
+            if not channel_id.startswith(OURS)
+            and channel_id not in self.state.channels
+            and channel_id not in picture.diverted
         ]
         self.connected = True
         self.decide(picture)
         for number, channel_id in enumerate(unseen):
             call_id = CallId(f"r{len(self.opened)}-{number}")
-            self.decide(ev.CallArrived(call_id, channel_id, (RING,)))
+            # It may have hung up since; that is held back with the other events.
+            channel = self.asterisk.channels.get(channel_id)
+            did = channel.did if channel is not None else RING
+            self.decide(ev.CallArrived(call_id, channel_id, (did,)))
         for agent_id in self.state.acd.agents:
             self.decide(AgentReachable(agent_id, agent_id in self.asterisk.registered))
 
