@@ -217,6 +217,8 @@ class RecordingFate(StrEnum):
     LATE = "late"
     """It had not been fetched when the note left; a correction brings it."""
     LOST = "lost"
+    EMPTY = "empty"
+    """Nothing was said."""
     TOO_LARGE = "too_large"
     ERASED = "erased"
 

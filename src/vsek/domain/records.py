@@ -72,6 +72,10 @@ class NoteDueMoved(msgspec.Struct, frozen=True, tag=True):
     due_at: float
 
 
+NOTHING_SAID = "nothing was said"
+"""Why a recording has no audio, where that is no loss."""
+
+
 class RecordingMade(msgspec.Struct, frozen=True, tag=True):
     """The caller's voice was recorded; the audio follows, or is in the database already.
 

@@ -1,0 +1,309 @@
+"""The request for a call's note, from all that the database knows of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from pydantic import ValidationError
+
+from vsek.domain.client import Client
+from vsek.domain.note import (
+    MAX_ATTACHED_BYTES,
+    MAX_ATTACHMENTS,
+    Language,
+    NoteAttachment,
+    NoteCall,
+    NoteCaller,
+    NoteClient,
+    NoteDraft,
+    NoteKind,
+    NoteRecipient,
+    NoteRecording,
+    NoteRequest,
+    NoteScreening,
+    RecordingFate,
+    attachment_name,
+    thread_of,
+)
+from vsek.domain.numbers import normalise
+from vsek.domain.outcomes import Finding, Outcome
+from vsek.domain.records import NOTHING_SAID
+from vsek.store import recordings
+from vsek.store.recordings import Recording
+
+if TYPE_CHECKING:
+    from vsek.store.pool import Connection, Row
+
+_log = structlog.get_logger(__name__)
+
+_CALL_SQL = """
+SELECT c.id, c.client_id, c.received_at, c.caller_number, c.caller_name, c.caller_withheld, c.did,
+       c.forwarded_by, c.outcome, c.stage, c.reason, c.answered_at, c.ended_at,
+       coalesce(a.name, '') AS agent_name, k.name AS client_name, k.account::text AS account
+FROM vsek.calls c
+LEFT JOIN vsek.agents a ON a.id = c.agent_id
+LEFT JOIN vsek.clients k ON k.id = c.client_id
+WHERE c.id = $1
+"""
+_PREVIOUS_SQL = """
+SELECT count(*) FROM (
+    SELECT id FROM vsek.calls
+    WHERE caller_number = $1 AND caller_number <> '' AND client_id = $2 AND received_at < $3
+    UNION
+    SELECT c.id FROM vsek.note_drafts d JOIN vsek.calls c ON c.id = d.call_id
+    WHERE d.dictated = $1 AND d.dictated <> '' AND c.client_id = $2 AND c.received_at < $3
+) AS calls
+"""
+_SCREENING_SQL = """
+SELECT kind, detail::text AS detail FROM vsek.call_steps
+WHERE call_id = $1 AND kind IN ('screening', 'key', 'consent', 'screened')
+ORDER BY number
+"""
+
+# Outcomes that an agent brought about; everything else was missed, unless an agent wrote a note.
+_TALKED = frozenset({Outcome.ANSWERED, Outcome.PUT_THROUGH, Outcome.CALLBACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Who gets the notes that no client gets."""
+
+    email: str
+    language: Language = "en"
+    timezone: str = "Europe/Berlin"
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What a note tells of the caller's own words."""
+
+    screening: NoteScreening | None = None
+    recordings: tuple[NoteRecording, ...] = ()
+    attachments: tuple[NoteAttachment, ...] = ()
+    """Without content; it is fetched when the note leaves."""
+
+
+async def build(
+    conn: Connection,
+    call_id: str,
+    draft_row: Row,
+    corrects: str | None,
+    *,
+    operations: Operations,
+    country: str,
+) -> NoteRequest:
+    """The request as it would leave now, attachments without content.
+
+    ``draft_row`` has ``draft`` (JSON), ``dictated`` and ``finished``. Raises ``LookupError`` when
+    the call is unknown, ``ValueError`` when no request can be made of what is there.
+    """
+    row = await conn.fetchrow(_CALL_SQL, call_id)
+    if row is None:
+        raise LookupError(f"call {call_id} is gone")
+    draft = NoteDraft.model_validate_json(draft_row["draft"])
+    caller = row["caller_number"] or draft_row["dictated"]
+    previous, thread = 0, ""
+    if caller and row["client_id"] is not None:
+        previous = await conn.fetchval(_PREVIOUS_SQL, caller, row["client_id"], row["received_at"])
+        thread = thread_of(row["client_id"], caller)
+    client = _readable(row)
+    steps = [
+        (step["kind"], msgspec.json.decode(step["detail"], type=dict[str, str]))
+        for step in await conn.fetch(_SCREENING_SQL, call_id)
+    ]
+    voice = voice_of(call_id, client, steps, await recordings.of_call(conn, call_id))
+    return build_request(
+        row,
+        client,
+        draft,
+        voice,
+        finished=draft_row["finished"],
+        corrects=corrects,
+        previous_calls=previous,
+        thread=thread,
+        operations=operations,
+        country=country,
+    )
+
+
+async def with_content(conn: Connection, call_id: str, request: NoteRequest) -> NoteRequest:
+    """``request`` with its attachments as the database has them; what was erased stays empty."""
+    if not request.attachments:
+        return request
+    filled = [
+        attachment.holding(await recordings.by_hash(conn, call_id, attachment.sha256))
+        for attachment in request.attachments
+    ]
+    return request.model_copy(update={"attachments": filled})
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        return 0.0
+
+
+def _screening_of(steps: Sequence[tuple[str, dict[str, str]]]) -> NoteScreening | None:
+    """What the timeline says of the screening; ``None``: the caller was not asked."""
+    if not steps:
+        return None
+    finding: Finding | None = None
+    spoken_s, key, choice = 0.0, "", ""
+    for kind, detail in steps:
+        if kind in ("key", "screened"):
+            key, choice = detail.get("key") or key, detail.get("choice") or choice
+        if kind == "screened":
+            word = detail.get("finding", "")
+            finding = Finding(word) if word in tuple(Finding) else Finding.UNKNOWN
+        if kind in ("consent", "screened"):
+            spoken_s = _seconds(detail.get("spoken_s", "")) or spoken_s
+    return NoteScreening(finding=finding, spoken_s=spoken_s, key=key, choice=choice)
+
+
+def voice_of(
+    call_id: str,
+    client: Client | None,
+    steps: Sequence[tuple[str, dict[str, str]]],
+    kept: Sequence[Recording],
+) -> Voice:
+    """What the note tells of screening and recordings, and which of them go along with it."""
+    screening = _screening_of(steps)
+    attach_screening = client is not None and bool(client.screening and client.screening.attach)
+    told: list[NoteRecording] = []
+    attachments: list[NoteAttachment] = []
+    size = 0
+    for recording in kept:
+        fate, name = _fate(recording), ""
+        if recording.kind == "screening" and not attach_screening:
+            fate = fate if fate is RecordingFate.ERASED else RecordingFate.NOT_KEPT
+        elif fate is RecordingFate.ATTACHED:
+            size += recording.size
+            if size > MAX_ATTACHED_BYTES or len(attachments) == MAX_ATTACHMENTS:
+                size -= recording.size
+                fate = RecordingFate.TOO_LARGE
+            else:
+                name = attachment_name(call_id, len(attachments) + 1)
+                attachments.append(NoteAttachment(name=name, sha256=recording.sha256))
+        told.append(
+            NoteRecording(
+                kind=recording.kind,
+                seconds=recording.seconds,
+                consent=recording.consent,
+                fate=fate,
+                attachment=name,
+            )
+        )
+    spoke = any(kind == "consent" for kind, _ in steps)
+    if spoke and screening is not None and not any(one.kind == "screening" for one in told):
+        told.append(
+            NoteRecording(
+                kind="screening",
+                seconds=screening.spoken_s,
+                consent=True,
+                fate=RecordingFate.NOT_KEPT,
+            )
+        )
+    return Voice(screening, tuple(told), tuple(attachments))
+
+
+def _fate(recording: Recording) -> RecordingFate:
+    """Where the recording is, whatever the client wants of it."""
+    if recording.deleted_at is not None:
+        return RecordingFate.ERASED
+    if recording.sha256:
+        return RecordingFate.ATTACHED
+    if recording.lost == NOTHING_SAID:
+        return RecordingFate.EMPTY
+    return RecordingFate.LOST if recording.lost else RecordingFate.LATE
+
+
+def _readable(row: Row) -> Client | None:
+    """The call's client; ``None`` when there is none, or none that this version can read."""
+    if row["account"] is None:
+        return None
+    try:
+        return Client.model_validate_json(row["account"])
+    except ValidationError as error:
+        _log.error("client_unreadable", client_id=row["client_id"], reason=str(error))
+        return None
+
+
+def build_request(
+    row: Row,
+    client: Client | None,
+    draft: NoteDraft,
+    voice: Voice,
+    *,
+    finished: bool,
+    corrects: str | None,
+    previous_calls: int,
+    thread: str,
+    operations: Operations,
+    country: str,
+) -> NoteRequest:
+    """The request for a call's note. Nobody's note is lost: what has no client whose contacts
+    can be read goes to operations."""
+    outcome = None if row["outcome"] is None else Outcome(row["outcome"])
+    if row["client_id"] is None:
+        kind = NoteKind.OPERATIONS
+    elif outcome in _TALKED or not draft.is_empty:
+        kind = NoteKind.MESSAGE
+    elif outcome is Outcome.VOICEMAIL:
+        kind = NoteKind.VOICEMAIL
+    else:
+        kind = NoteKind.MISSED_CALL
+    if client is not None:
+        recipients = [
+            NoteRecipient(name=contact.name, email=contact.email or "")
+            for contact in client.recipients(draft.for_contact)
+        ]
+    else:
+        recipients = [NoteRecipient(email=operations.email)]
+    note_client = None
+    if row["client_id"] is not None:
+        note_client = NoteClient(id=row["client_id"], name=row["client_name"] or row["client_id"])
+    return NoteRequest(
+        kind=kind,
+        language=client.language if client else operations.language,
+        timezone=client.timezone if client else operations.timezone,
+        client=note_client,
+        recipients=recipients,
+        call=NoteCall(
+            id=row["id"],
+            received_at=row["received_at"],
+            answered_at=row["answered_at"],
+            ended_at=row["ended_at"],
+            outcome=outcome,
+            stage=row["stage"],
+            reason=row["reason"] or "",
+            did=row["did"],
+            forwarded_by=row["forwarded_by"],
+        ),
+        taken_by=row["agent_name"],
+        caller=NoteCaller(
+            name=draft.caller_name or row["caller_name"],
+            company=draft.caller_company,
+            number_shown=row["caller_number"],
+            number_dictated=normalise(draft.caller_phone, country),
+            email=draft.caller_email,
+            withheld=row["caller_withheld"],
+        ),
+        for_contact=draft.for_contact,
+        concern=draft.concern,
+        text=draft.text,
+        fields=draft.fields,
+        action=draft.action,
+        urgency=draft.urgency,
+        incomplete=kind is NoteKind.MESSAGE and not finished,
+        previous_calls=previous_calls,
+        thread=thread,
+        corrects=corrects,
+        screening=voice.screening,
+        recordings=list(voice.recordings),
+        attachments=list(voice.attachments),
+    )
