@@ -19,4 +19,6 @@ CREATE TABLE vsek.recordings (
     PRIMARY KEY (call_id, name)
 );
 
+CREATE INDEX recordings_owed ON vsek.recordings (at)
+    WHERE wav IS NULL AND lost = '' AND deleted_at IS NULL;
 CREATE INDEX recordings_with_audio ON vsek.recordings (at) WHERE wav IS NOT NULL;

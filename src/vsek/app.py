@@ -20,25 +20,23 @@ import structlog
 import uvicorn
 
 from vsek import ari
-from vsek.call.events import CommandFailed
+from vsek.call.events import CommandFailed, Examined
 from vsek.domain.directory import Directory
-from vsek.domain.ids import CallId
-from vsek.domain.note import NoteDraft
-from vsek.domain.records import Record
+from vsek.domain.records import Record, RecordingMade
 from vsek.embedded.packages import find_tool
-from vsek.errors import InputError, ServiceError
+from vsek.errors import ServiceError
 from vsek.notify.client import NotesClient
 from vsek.notify.service import serve as serve_notes
 from vsek.operations import Operations as Watch
 from vsek.operations import Parts
 from vsek.ops import sdnotify
 from vsek.ops.exposition import QuietServer
+from vsek.pbx import listening
 from vsek.pbx.accounts import Accounts
 from vsek.pbx.ami import Watchman
 from vsek.pbx.sounds import SoundFolder, SoundWorkshop
 from vsek.settings import Settings
 from vsek.store import audio, directory, pool, records
-from vsek.store import notes as drafts
 from vsek.store.outbox import NoteOutbox, Operations
 from vsek.switchboard.commands import AriCommander
 from vsek.switchboard.control import make_app
@@ -48,14 +46,14 @@ from vsek.switchboard.keeper import Keeper
 from vsek.switchboard.link import AsteriskLink
 from vsek.switchboard.metrics import MeteredRecords, Metrics
 from vsek.switchboard.owner import Switchboard
+from vsek.switchboard.recordings import Recordings
 from vsek.switchboard.translate import Translator
 from vsek.switchboard.writer import RecordWriter
+from vsek.tables import NoteTable, RecordingTable, RecordTable
 
 log = structlog.get_logger(__name__)
 
 JOURNAL_DAYS = 14
-SHIPPED_WAIT_S = 2.0
-DRAIN_S = 5.0
 FAULT_PAUSE_S = 2.0
 STAND_BY_S = 60.0
 """How long a start waits for the switchboard before it to end."""
@@ -67,66 +65,6 @@ LAST_RECORDS_S = 1.0
 async def notes(settings: Settings) -> None:
     """The note service, until told to stop."""
     await serve_notes(settings)
-
-
-class RecordTable:
-    """Writes records to the database under this process's epoch."""
-
-    def __init__(self, connections: pool.Pool) -> None:
-        self._pool = connections
-        self._epoch: int | None = None
-
-    async def position(self) -> int | None:
-        """How far the journal has arrived, or ``None`` while the database is away."""
-        try:
-            async with asyncio.timeout(SHIPPED_WAIT_S), pool.acquire(self._pool) as connection:
-                return await records.journal_seq(connection)
-        except (ServiceError, TimeoutError) as error:
-            log.error("database_away", error=str(error))
-            return None
-
-    async def apply(self, batch: Sequence[Record], number: int) -> None:
-        """See :func:`vsek.store.records.apply`."""
-        async with pool.acquire(self._pool) as connection:
-            if self._epoch is None:
-                at = await records.journal_seq(connection)
-                self._epoch = await records.start_epoch(connection, at)
-            await records.apply(connection, batch, number, epoch=self._epoch)
-
-
-class NoteTable:
-    """The control API's note book, in the database."""
-
-    def __init__(self, connections: pool.Pool, writer: RecordWriter, country: str) -> None:
-        self._pool = connections
-        self._writer = writer
-        self._country = country
-
-    async def write(
-        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> drafts.DraftState:
-        """Write a draft; committed when this returns."""
-        try:
-            return await self._write(call_id, draft, finish=finish, author=author)
-        except InputError as error:
-            if error.error_id != "unknown_call" or not self._writer.waiting:
-                raise
-        # The call may be so young that its record is still on its way.
-        await self._writer.drained(DRAIN_S)
-        return await self._write(call_id, draft, finish=finish, author=author)
-
-    async def _write(
-        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> drafts.DraftState:
-        async with pool.acquire(self._pool) as connection:
-            return await drafts.write_draft(
-                connection, call_id, draft, finish=finish, author=author, country=self._country
-            )
-
-    async def read(self, call_id: CallId) -> drafts.DraftState:
-        """The draft of a call."""
-        async with pool.acquire(self._pool) as connection:
-            return await drafts.show_draft(connection, call_id)
 
 
 async def serve(settings: Settings) -> None:
@@ -167,10 +105,14 @@ class _Process:
         )
         self.commander = AriCommander(self.ari, s.app, self._post)
         self.metrics = Metrics()
+        self.recordings = Recordings(
+            self.ari, RecordingTable(connections), listening.examine, self._post
+        )
         self.switchboard = Switchboard(
             self.journal,
             self.commander,
             MeteredRecords(self.metrics, self.writer),
+            self.recordings,
             decided=self.metrics.decided,
         )
         self.link = AsteriskLink(
@@ -254,6 +196,7 @@ class _Process:
             _kept_running("first_sync", self.keeper.first_sync),
             _kept_running("housekeeping", self._housekeeping),
             _kept_running("watch", self.watch.run),
+            _kept_running("recordings", self.recordings.run),
             asyncio.create_task(server.serve([control]), name="control"),
         ]
         replaced = asyncio.create_task(self.link.replaced.wait(), name="replaced")
@@ -295,10 +238,11 @@ class _Process:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.recordings.close()
         await self.ari.close()
         log.info("stopped")
 
-    def _post(self, event: CommandFailed) -> None:
+    def _post(self, event: CommandFailed | Examined) -> None:
         self.switchboard.post(event)
 
     # --- parts -----------------------------------------------------------------------------
@@ -353,6 +297,8 @@ class _Process:
 
     async def _apply(self, batch: Sequence[Record], number: int) -> None:
         await self.table.apply(batch, number)
+        if any(isinstance(record, RecordingMade) for record in batch):
+            self.recordings.look()
         _write_number(self.shipped_file, number)
 
     async def _load_directory(self) -> Directory:

@@ -30,6 +30,10 @@ class CallArrived(msgspec.Struct, frozen=True, tag=True):
     forwarded_by: tuple[str, ...] = ()
     """The forwarding chain, the most recent forwarder first."""
     forward_reason: str = ""
+    loop: str = ""
+    """Why the call goes round in circles, judged by its forwarding chain; empty: it does not."""
+    our_call: str = ""
+    """The call for which we placed this one, if it is one of ours that came back (X-vsek-Call)."""
 
 
 class LegReady(msgspec.Struct, frozen=True, tag=True):

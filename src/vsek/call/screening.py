@@ -19,6 +19,7 @@ from vsek.acd.effects import CancelTimer
 from vsek.call import effects as do
 from vsek.call.desk import Desk, close, connect, guard_of, play, queue, stop_sound, wait
 from vsek.call.model import Asking, Call, Leg, Screened, Screening
+from vsek.domain.ids import OURS, RECORDINGS
 from vsek.domain.outcomes import FAX, Finding, Outcome, Stage
 
 GUARD_PROMPT_S = 120.0
@@ -68,7 +69,7 @@ def prompt_done(desk: Desk, call: Call) -> None:
     if screening.record:
         screened.asking = Asking.RECORDING
         screened.recordings += 1
-        screened.recording = f"vsek/{call.call_id}-{screened.recordings}"
+        screened.recording = f"{RECORDINGS}{call.call_id}-{screened.recordings}"
         desk.step(call, "recording", name=screened.recording)
         desk.arm_guard(call, screening.max_s + GUARD_RECORDING_S)
         desk.do(do.Record(call.call_id, call.channel_id, screened.recording, screening.max_s))
@@ -176,7 +177,7 @@ def brief(desk: Desk, call: Call, leg: Leg) -> None:
     """The agent picked up: first what the caller said, while the caller goes on hearing music."""
     screening, screened = _of(call)
     call.stage = Stage.BRIEFING
-    call.briefing_id = f"{leg.channel_id}-b"
+    call.briefing_id = f"{OURS}{call.call_id}-b{call.offers}"
     desk.step(call, "briefing", agent=leg.agent_id)
     desk.arm_guard(call, screening.max_s + GUARD_BRIEFING_S)
     media = f"recording:{screened.recording}"

@@ -114,6 +114,9 @@ class Policy(StrEnum):
     """Ringback; the agent's answer is the first thing the caller hears."""
     GREET = "greet"
     """The greeting at once, then the client's music."""
+    SCREEN = "screen"
+    """The greeting, then name and concern are asked for and recorded; the agent who picks up hears
+    them first."""
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -161,6 +164,53 @@ def _music(value: object) -> object:
     if isinstance(value, str):
         return None if value == "default" else {"file": value}
     return value
+
+
+def _prompt(value: object) -> object:
+    return None if value == "default" else _greeting(value)
+
+
+_KEY = re.compile(r"[0-9*#]\Z")
+
+
+def _keys(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    keys: dict[str, Any] = {}
+    for key, choice in value.items():
+        # YAML reads an unquoted digit as a number.
+        text = str(key)
+        if isinstance(key, bool) or not _KEY.match(text):
+            refuse("key", f"{text!r} is no key of a telephone", "Write one of 0 to 9, '*', '#'")
+        keys[text] = choice
+    return keys
+
+
+class Screening(_Model):
+    """What callers are asked before an agent is rung (policy ``screen``)."""
+
+    prompt: Annotated[Sound | None, BeforeValidator(_prompt)] = None
+    """``None`` = the house's own: name and concern, please."""
+    record: bool = True
+    """Whether the answer is recorded. The caller is told so in any case."""
+    attach: bool = False
+    """Whether the recording goes out with the note; else it is deleted after the call."""
+    max_s: Annotated[float, Field(ge=5, le=120)] = 20.0
+    """The longest recording, in seconds."""
+    keys: Annotated[dict[str, Name], BeforeValidator(_keys)] = {}
+    """Keys that the caller may press, and the concern that each stands for."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Screening:
+        if self.keys and self.prompt is None:
+            refuse("keys_unsaid", "keys need a prompt that names them", "Add prompt")
+        if not self.record and not self.keys:
+            refuse(
+                "asks_nothing", "neither records nor knows keys", "Add keys, or use policy: greet"
+            )
+        if self.attach and not self.record:
+            refuse("attach", "there is nothing to attach", "Set record: true, or leave attach out")
+        return self
 
 
 # ── hours ────────────────────────────────────────────────────────────────────────────────────
@@ -359,6 +409,8 @@ class Client(_Model):
     greeting: Annotated[Sound | None, BeforeValidator(_greeting)] = None
     music: Annotated[Sound | None, BeforeValidator(_music)] = None
     """``None`` = Asterisk's default music."""
+    screening: Screening | None = None
+    """With policy ``screen``; ``None`` = as the house does it."""
     hours: Hours = Hours()
     wrap_up_s: Annotated[float, Field(ge=0, le=3600)] | None = None
     """Seconds that an agent has after a call; ``None`` = the setting ``calls.wrap_up_s``."""
@@ -376,8 +428,11 @@ class Client(_Model):
 
     @model_validator(mode="after")
     def _complete(self) -> Client:
-        if self.policy is Policy.GREET and self.greeting is None:
-            refuse("no_greeting", "policy greet needs a greeting", "Add one, or use policy: ring")
+        if self.policy is not Policy.RING and self.greeting is None:
+            name = f"policy {self.policy}"
+            refuse("no_greeting", f"{name} needs a greeting", "Add one, or use policy: ring")
+        if self.screening is not None and self.policy is not Policy.SCREEN:
+            refuse("screening", "screening needs policy: screen", "Set it, or remove screening")
         if self.music is not None and self.music.text is not None:
             refuse("music_text", "music cannot be a text", "Name an audio file, or write default")
         if not any(contact.notes for contact in self.contacts):

@@ -18,6 +18,8 @@ class ClientEntry:
     greeting_sound: str | None
     music_sound: str | None
     """``None`` = Asterisk's default music."""
+    prompt_sound: str | None = None
+    """``None`` = the house's own prompt, where callers are screened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,6 @@ class Directory:
         return frozenset(
             sound
             for entry in entries
-            for sound in (entry.greeting_sound, entry.music_sound)
+            for sound in (entry.greeting_sound, entry.music_sound, entry.prompt_sound)
             if sound is not None
         )

@@ -21,6 +21,9 @@ OURS = "vsekcall-"
 """No channel of Asterisk's own begins like this; its ids begin with its system name and a dash, and
 ``vsek`` is a likely system name."""
 
+RECORDINGS = "vsek/"
+"""How the names of our recordings in Asterisk begin."""
+
 # Letters that nobody confuses when a call id is read out on the phone.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 SLUG = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")

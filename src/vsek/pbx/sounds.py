@@ -370,6 +370,10 @@ class Announcement(StrEnum):
     CLOSED = "closed"
     UNKNOWN_NUMBER = "unknown_number"
     FAULT = "fault"
+    SCREENING = "screening"
+    """Asks for name and concern, and says that it records."""
+    RECORDED = "recorded"
+    """Says that it records, after a client's own prompt."""
 
 
 ANNOUNCEMENTS: Mapping[tuple[Announcement, Language], str] = {
@@ -393,6 +397,18 @@ ANNOUNCEMENTS: Mapping[tuple[Announcement, Language], str] = {
     (Announcement.FAULT, "en"): (
         "Due to a technical fault we cannot take your call at the moment. Please call again later."
     ),
+    (Announcement.SCREENING, "de"): (
+        "Bitte nennen Sie nach dem Signalton Ihren Namen und Ihr Anliegen. "
+        "Ihre Ansage wird aufgezeichnet. Gleich danach verbinden wir Sie."
+    ),
+    (Announcement.SCREENING, "en"): (
+        "After the tone, please say your name and the reason for your call. "
+        "What you say is recorded. You will be connected right afterwards."
+    ),
+    (Announcement.RECORDED, "de"): (
+        "Bitte sprechen Sie nach dem Signalton. Ihre Ansage wird aufgezeichnet."
+    ),
+    (Announcement.RECORDED, "en"): "Please speak after the tone. What you say is recorded.",
 }
 """Texts of the announcements, to be made and stored like a client's greeting."""
 

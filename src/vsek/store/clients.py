@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # One import at a time, so that nobody claims a number between the check and the writing.
 _LOCK_SQL = "LOCK TABLE vsek.clients IN SHARE ROW EXCLUSIVE MODE"
 _STATE_SQL = """
-SELECT id, account::text AS account, greeting_sound, music_sound
+SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound
 FROM vsek.clients WHERE id = ANY($1::text[])
 """
 _FOREIGN_NUMBERS_SQL = """
@@ -34,21 +34,24 @@ WHERE number = ANY($1::text[]) AND client_id <> ALL($2::text[])
 ORDER BY number, client_id
 """
 _PUT_SQL = """
-INSERT INTO vsek.clients AS c (id, name, account, greeting_sound, music_sound)
-VALUES ($1, $2, $3::text::jsonb, $4, $5)
+INSERT INTO vsek.clients AS c (id, name, account, greeting_sound, music_sound, prompt_sound)
+VALUES ($1, $2, $3::text::jsonb, $4, $5, $6)
 ON CONFLICT (id) DO UPDATE
 SET name = excluded.name, account = excluded.account, greeting_sound = excluded.greeting_sound,
-    music_sound = excluded.music_sound, version = c.version + 1, changed_at = now()
+    music_sound = excluded.music_sound, prompt_sound = excluded.prompt_sound,
+    version = c.version + 1, changed_at = now()
 """
 _DROP_NUMBERS_SQL = "DELETE FROM vsek.client_numbers WHERE client_id = ANY($1::text[])"
 _PUT_NUMBER_SQL = "INSERT INTO vsek.client_numbers (number, kind, client_id) VALUES ($1, $2, $3)"
 _NOTIFY_SQL = "NOTIFY vsek_directory"
 _ALL_SQL = """
-SELECT id, account::text AS account, greeting_sound, music_sound, version, added_at, changed_at
+SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound, version, added_at,
+       changed_at
 FROM vsek.clients ORDER BY id
 """
 _ONE_SQL = """
-SELECT id, account::text AS account, greeting_sound, music_sound, version, added_at, changed_at
+SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound, version, added_at,
+       changed_at
 FROM vsek.clients WHERE id = $1
 """
 
@@ -60,6 +63,7 @@ class StoredClient:
     client: Client
     greeting_sound: str | None
     music_sound: str | None
+    prompt_sound: str | None
     version: int
     """Counts changes, beginning with 1."""
     added_at: datetime
@@ -83,13 +87,19 @@ class _Ready:
     account: str
     greeting: MadeSound | None
     music: MadeSound | None
+    prompt: MadeSound | None
 
     @property
-    def state(self) -> tuple[str, str | None, str | None]:
+    def sounds(self) -> list[MadeSound]:
+        return [sound for sound in (self.greeting, self.music, self.prompt) if sound]
+
+    @property
+    def state(self) -> tuple[str | None, ...]:
         return (
             self.account,
             self.greeting.sha256 if self.greeting else None,
             self.music.sha256 if self.music else None,
+            self.prompt.sha256 if self.prompt else None,
         )
 
 
@@ -125,7 +135,12 @@ async def import_clients(
         await conn.execute(_LOCK_SQL)
         await _check_numbers(conn, file, ids)
         before = {
-            row["id"]: (_canonical(row["account"]), row["greeting_sound"], row["music_sound"])
+            row["id"]: (
+                _canonical(row["account"]),
+                row["greeting_sound"],
+                row["music_sound"],
+                row["prompt_sound"],
+            )
             for row in await conn.fetch(_STATE_SQL, ids)
         }
         created = tuple(one.client.id for one in ready if one.client.id not in before)
@@ -153,14 +168,14 @@ async def _with_sounds(
 ) -> list[_Ready]:
     problems: list[Problem] = []
 
-    async def made(client: Client, sound: Sound | None, name: str) -> MadeSound | None:
+    async def made(client: Client, sound: Sound | None, *name: str) -> MadeSound | None:
         if sound is None:
             return None
         try:
             wanted = audio.WantedSound(sound, client.language, base)
             return await audio.make(conn, maker, wanted)
         except InputError as error:
-            location = (*file.location(client.id), name)
+            location = (*file.location(client.id), *name)
             problems.append(file.document.problem(location, error.message, error.remedy))
             return None
 
@@ -170,12 +185,17 @@ async def _with_sounds(
             _account(client),
             await made(client, client.greeting, "greeting"),
             await made(client, client.music, "music"),
+            await made(client, _prompt(client), "screening", "prompt"),
         )
         for client in file.clients
     ]
     if problems:
         raise FileError(file.document.name, problems)
     return ready
+
+
+def _prompt(client: Client) -> Sound | None:
+    return client.screening.prompt if client.screening is not None else None
 
 
 async def _check_numbers(conn: Connection, file: ClientFile, ids: Sequence[ClientId]) -> None:
@@ -195,11 +215,8 @@ async def _write(conn: Connection, ready: Sequence[_Ready]) -> None:
     if not ready:
         return
     for one in ready:
-        await audio.store(conn, [sound for sound in (one.greeting, one.music) if sound])
-        account, greeting_sound, music_sound = one.state
-        await conn.execute(
-            _PUT_SQL, one.client.id, one.client.name, account, greeting_sound, music_sound
-        )
+        await audio.store(conn, one.sounds)
+        await conn.execute(_PUT_SQL, one.client.id, one.client.name, *one.state)
     # All old numbers first: clients of one file may exchange numbers.
     await conn.execute(_DROP_NUMBERS_SQL, [one.client.id for one in ready])
     await conn.executemany(
@@ -224,6 +241,7 @@ def _stored(row: Row) -> StoredClient:
         client,
         row["greeting_sound"],
         row["music_sound"],
+        row["prompt_sound"],
         row["version"],
         row["added_at"],
         row["changed_at"],
@@ -262,10 +280,11 @@ async def export(
     clients = []
     needed: set[str] = set()
     for one in stored:
-        changes: dict[str, Sound] = {}
+        changes: dict[str, Any] = {}
         for name, sound, made in (
             ("greeting", one.client.greeting, one.greeting_sound),
             ("music", one.client.music, one.music_sound),
+            ("prompt", _prompt(one.client), one.prompt_sound),
         ):
             if sound is None or sound.text is not None or made is None:
                 continue
@@ -274,6 +293,9 @@ async def export(
                 changes[name] = Sound(audio=made)
             else:
                 changes[name] = Sound(file=f"{audio_folder.name}/{made}.wav")
+        prompt = changes.pop("prompt", None)
+        if prompt is not None and one.client.screening is not None:
+            changes["screening"] = one.client.screening.model_copy(update={"prompt": prompt})
         clients.append(one.client.model_copy(update=changes))
     if audio_folder is not None and needed:
         found = await audio.fetch(conn, needed)

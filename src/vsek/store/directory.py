@@ -20,7 +20,8 @@ __all__ = ["ClientEntry", "Directory", "load"]
 _log = structlog.get_logger(__name__)
 
 _CLIENTS_SQL = """
-SELECT id, account::text AS account, greeting_sound, music_sound FROM vsek.clients ORDER BY id
+SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound
+FROM vsek.clients ORDER BY id
 """
 _AGENTS_SQL = """
 SELECT id, name, language, ha1 FROM vsek.agents WHERE removed_at IS NULL ORDER BY id
@@ -47,7 +48,9 @@ async def load(conn: Connection) -> Directory:
             unreadable[ClientId(row["id"])] = reason
             _log.error("client_unreadable", client_id=row["id"], reason=reason)
             continue
-        clients[client.id] = ClientEntry(client, row["greeting_sound"], row["music_sound"])
+        clients[client.id] = ClientEntry(
+            client, row["greeting_sound"], row["music_sound"], row["prompt_sound"]
+        )
     agents = {
         AgentId(row["id"]): Agent(
             id=row["id"], name=row["name"], language=row["language"], ha1=row["ha1"]

@@ -22,7 +22,7 @@ from vsek.call.events import CommandFailed
 log = structlog.get_logger(__name__)
 
 # Failures that a call acts on; any other is followed by the report of a channel's end.
-_TELLING = (do.CreateLeg, do.Dial, do.Join, do.Play)
+_TELLING = (do.CreateLeg, do.Dial, do.Join, do.Play, do.Record, do.Brief)
 _GONE = 404
 _CONFLICT = 409
 
@@ -67,7 +67,7 @@ class AriCommander:
         future = self._client.submit(method, uri, query, body, lane=command.lane)
         future.add_done_callback(lambda done: self._done(command, done))
 
-    def request(self, command: do.Command) -> Request:  # noqa: PLR0911 - one line a command
+    def request(self, command: do.Command) -> Request:
         """Method, URI, query and body of a command."""
         channel = f"channels/{quote(command.channel_id, safe='')}"
         match command:
@@ -75,14 +75,6 @@ class AriCommander:
                 return "POST", f"{channel}/answer", {}, None
             case do.Ring():
                 return "POST", f"{channel}/ring", {}, None
-            case do.Play():
-                return "POST", f"{channel}/play/{command.sound_id}", {"media": command.media}, None
-            case do.StopSound():
-                return "DELETE", f"playbacks/{command.sound_id}", {}, None
-            case do.StartMusic():
-                return "POST", f"{channel}/moh", {"mohClass": command.music}, None
-            case do.StopMusic():
-                return "DELETE", f"{channel}/moh", {}, None
             case do.CreateLeg():
                 return "POST", "channels/create", self._leg(command), _leg_variables(command)
             case do.Dial():
@@ -100,7 +92,7 @@ class AriCommander:
             case do.HangupStray():
                 return "DELETE", channel, {}, None
             case _:
-                raise TypeError(f"no request for {type(command).__name__}")
+                return _about_sound(channel, command)
 
     def _leg(self, command: do.CreateLeg) -> dict[str, str]:
         return {
@@ -144,6 +136,48 @@ class AriCommander:
         if gone or isinstance(command, _TELLING):
             about = command.leg_id if isinstance(command, do.Join) else command.channel_id
             self._post(CommandFailed(name, command.call_id, about, status, message))
+
+
+def _about_sound(channel: str, command: do.Command) -> Request:
+    match command:
+        case do.Play():
+            return "POST", f"{channel}/play/{command.sound_id}", {"media": command.media}, None
+        case do.StopSound():
+            return "DELETE", f"playbacks/{command.sound_id}", {}, None
+        case do.Record():
+            return "POST", f"{channel}/record", _recording(command), None
+        case do.StopRecording():
+            name = quote(command.recording, safe="")
+            return "POST", f"recordings/live/{name}/stop", {}, None
+        case do.DropRecording():
+            return "DELETE", f"recordings/stored/{quote(command.recording, safe='')}", {}, None
+        case do.Brief():
+            return "POST", f"{channel}/play/{command.sound_id}", {"media": command.media}, None
+        case do.StopBriefing():
+            return "DELETE", f"playbacks/{command.sound_id}", {}, None
+        case do.StartMusic():
+            return "POST", f"{channel}/moh", {"mohClass": command.music}, None
+        case do.StopMusic():
+            return "DELETE", f"{channel}/moh", {}, None
+        case _:
+            raise TypeError(f"no request for {type(command).__name__}")
+
+
+SILENCE_S = 3
+"""A pause this long ends a recording."""
+
+
+def _recording(command: do.Record) -> dict[str, str]:
+    return {
+        "name": command.recording,
+        "format": "wav",
+        "maxDurationSeconds": f"{command.max_s:.0f}",
+        "maxSilenceSeconds": str(SILENCE_S),
+        "ifExists": "overwrite",
+        "beep": "true",
+        # Keys are events for the call's script, which stops the recording itself.
+        "terminateOn": "none",
+    }
 
 
 def _leg_variables(command: do.CreateLeg) -> dict[str, Any]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from vsek.acd.hours import OpenSpan
 from vsek.acd.state import Rules
-from vsek.call.model import AgentEntry, ClientScript
+from vsek.call.model import AgentEntry, ClientScript, Screening
 from vsek.call.model import Directory as CallDirectory
-from vsek.domain.client import Client
+from vsek.domain.client import Client, Policy
+from vsek.domain.client import Screening as WantedScreening
 from vsek.domain.directory import ClientEntry, Directory
 from vsek.domain.ids import ClientId
 from vsek.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_MUSIC = "default"
 
@@ -39,7 +44,8 @@ def for_calls(
             (dids if kind == "did" else forwarders)[number] = client_id
     return CallDirectory(
         clients={
-            client_id: _script(entry, media) for client_id, entry in directory.clients.items()
+            client_id: _script(entry, media, announcements)
+            for client_id, entry in directory.clients.items()
         },
         dids=dids,
         forwarders=forwarders,
@@ -59,7 +65,9 @@ def for_calls(
     )
 
 
-def _script(entry: ClientEntry, media: Callable[[str], str]) -> ClientScript:
+def _script(
+    entry: ClientEntry, media: Callable[[str], str], announcements: Mapping[str, str]
+) -> ClientScript:
     client = entry.client
     return ClientScript(
         client.id,
@@ -71,7 +79,34 @@ def _script(entry: ClientEntry, media: Callable[[str], str]) -> ClientScript:
         music_class(client.id) if entry.music_sound else DEFAULT_MUSIC,
         _spans(client),
         client.wrap_up_s,
+        _screening(entry, media, announcements) if client.policy is Policy.SCREEN else None,
     )
+
+
+def _screening(
+    entry: ClientEntry, media: Callable[[str], str], announcements: Mapping[str, str]
+) -> Screening | None:
+    """``None`` where callers cannot be asked, or cannot be told that they are recorded."""
+    client = entry.client
+    wanted = client.screening or WantedScreening()
+    notice = announcements.get(f"recorded.{client.language}", "")
+    if entry.prompt_sound is None:
+        prompt = announcements.get(f"screening.{client.language}", "")
+        record = wanted.record
+    else:
+        prompt = media(entry.prompt_sound)
+        record = wanted.record and bool(notice)
+        if record:
+            prompt = f"{prompt},{notice}"
+    if not prompt or not (record or wanted.keys):
+        log.error(
+            "no_screening",
+            client_id=client.id,
+            remedy="Callers cannot be told that they are recorded: install a speech engine "
+            "(setting sounds.speech)",
+        )
+        return None
+    return Screening(prompt, record, wanted.attach, wanted.max_s, dict(wanted.keys))
 
 
 def _spans(client: Client) -> tuple[OpenSpan, ...]:

@@ -126,8 +126,10 @@ class AsteriskLink:
         state = self._switchboard.state
         source = {"eventSource": f"endpoint:{TECHNOLOGY}"}
         await self._client.http("POST", f"applications/{self._app}/subscription", source)
-        sounds = [call.sound_id for call in state.calls.values() if call.sound_id]
-        world = await recovery.world(self._client, sounds)
+        calls = state.calls.values()
+        sounds = [sound for call in calls for sound in (call.sound_id, call.briefing_id) if sound]
+        recordings = [call.screened.recording for call in calls if call.screened is not None]
+        world = await recovery.world(self._client, sounds, filter(None, recordings))
         callers = await recovery.unseen_callers(self._client, self._app, state.channels)
         self._hand_over(world)
         for channel_id, values in callers:

@@ -36,7 +36,7 @@ from vsek.domain.records import (
     RecordingMade,
 )
 from vsek.switchboard.journal import Entry, Journal
-from vsek.switchboard.ports import Commander, RecordSink
+from vsek.switchboard.ports import Commander, Examiner, RecordSink
 from vsek.switchboard.timers import Timers
 
 log = structlog.get_logger(__name__)
@@ -55,14 +55,15 @@ def decide_or_log(state: State, event: Event, at: float) -> list[do.Effect]:
 
 
 class Switchboard:
-    """Owns the state. ``commander`` and ``records`` take effects; ``decided`` gets the seconds that
-    each event took."""
+    """Owns the state. ``commander``, ``records`` and ``examiner`` take effects; ``decided``
+    gets the seconds that each event took."""
 
     def __init__(
         self,
         journal: Journal,
         commander: Commander,
         records: RecordSink,
+        examiner: Examiner,
         *,
         clock: Callable[[], float] = time.time,
         decided: Callable[[float], None] | None = None,
@@ -72,6 +73,7 @@ class Switchboard:
         self.timers = Timers(self.post, clock)
         self._commander = commander
         self._records = records
+        self._examiner = examiner
         self._clock = clock
         self._decided = decided
         self._queue: deque[Event] = deque()
@@ -140,6 +142,8 @@ class Switchboard:
                 self.timers.set(effect.name, effect.generation, effect.deadline)
             elif isinstance(effect, CancelTimer):
                 self.timers.cancel(effect.name)
+            elif isinstance(effect, do.Examine):
+                self._examiner.examine(effect)
             elif isinstance(effect, AgentChanged):
                 log.info("agent_changed", **msgspec.structs.asdict(effect))
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from vsek.call.effects import Command
+from vsek.call.effects import Command, Examine
 from vsek.domain.records import Record
 
 
@@ -14,6 +14,13 @@ class Commander(Protocol):
 
     def send(self, command: Command) -> None:
         """Send it now, or drop it while there is no connection (recovery follows)."""
+
+
+class Examiner(Protocol):
+    """Finds out what callers said, without making anybody wait; the answer is an event."""
+
+    def examine(self, wanted: Examine) -> None:
+        """Examine a recording."""
 
 
 class RecordSink(Protocol):

@@ -17,9 +17,12 @@ from vsek.ari.protocol import Reply
 from vsek.call.events import Reconciled
 from vsek.domain.ids import OURS, ChannelId
 from vsek.errors import ServiceError
-from vsek.switchboard.translate import VARIABLES
+from vsek.switchboard.arrival import VARIABLE, values_of
+from vsek.switchboard.translate import FALLBACK_CONTEXT
 
 log = structlog.get_logger(__name__)
+
+_AT_ONCE = 20
 
 
 class AriHttp(Protocol):
@@ -42,19 +45,36 @@ async def fetch(client: AriHttp, uri: str) -> Any:
     return reply.body
 
 
-async def world(client: AriHttp, sounds: Iterable[str]) -> Reconciled:
-    """What Asterisk holds now. ``sounds`` are the playbacks to ask for."""
+async def world(
+    client: AriHttp, sounds: Iterable[str], recordings: Iterable[str] = ()
+) -> Reconciled:
+    """What Asterisk holds now. ``sounds`` and ``recordings`` are those to ask for."""
     channels, bridges = await asyncio.gather(fetch(client, "channels"), fetch(client, "bridges"))
-    alive = []
-    for sound in sounds:
-        reply = await client.http("GET", f"playbacks/{sound}")
-        if reply.status == 200:
-            alive.append(sound)
     return Reconciled(
         {ChannelId(channel["id"]): channel["state"] for channel in channels},
         {bridge["id"]: tuple(map(ChannelId, bridge["channels"])) for bridge in bridges},
-        tuple(alive),
+        await _alive(client, "playbacks", sounds),
+        await _alive(client, "recordings/live", recordings),
+        tuple(
+            ChannelId(channel["id"])
+            for channel in channels
+            if channel.get("dialplan", {}).get("context") == FALLBACK_CONTEXT
+        ),
     )
+
+
+async def _alive(client: AriHttp, kind: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Asterisk has no list of them, so each is asked for; a few at a time, as they are many after
+    a break under load."""
+    asked = list(names)
+    alive = []
+    for start in range(0, len(asked), _AT_ONCE):
+        some = asked[start : start + _AT_ONCE]
+        replies = await asyncio.gather(
+            *(client.http("GET", f"{kind}/{quote(name, safe='')}") for name in some)
+        )
+        alive += [name for name, reply in zip(some, replies, strict=True) if reply.status == 200]
+    return tuple(alive)
 
 
 async def unseen_callers(
@@ -65,14 +85,11 @@ async def unseen_callers(
     strangers = set(members.get("channel_ids", ())) - set(known)
     callers = []
     for channel in sorted(c for c in strangers if not c.startswith(OURS)):
-        values = {}
-        for key, variable in VARIABLES.items():
-            reply = await client.http(
-                "GET", f"channels/{quote(channel, safe='')}/variable", {"variable": variable}
-            )
-            if reply.status == 200 and isinstance(reply.body, dict):
-                values[key] = str(reply.body.get("value", ""))
-        if values.get("did"):
+        path = f"channels/{quote(channel, safe='')}/variable"
+        reply = await client.http("GET", path, {"variable": VARIABLE})
+        told = reply.body.get("value") if isinstance(reply.body, dict) else None
+        values = values_of(str(told).split(",")) if reply.status == 200 and told else {}
+        if values:
             callers.append((ChannelId(channel), values))
         else:
             log.warning("foreign_channel", channel=channel, app=app)

@@ -39,7 +39,7 @@ def client(**changes: Any) -> Client:
 def test_the_example() -> None:
     text = (DOCS / "example-clients.yaml").read_text()
     file = read_clients(text, "example-clients.yaml")
-    sommer, brandt, harbour = file.clients
+    sommer, brandt, winter, harbour = file.clients
     assert sommer.numbers.did == ("+493055501001",)
     assert sommer.hours.periods[0].model_dump() == {"day": 0, "start_min": 480, "end_min": 720}
     assert [one.email for one in sommer.recipients()] == ["eva.sommer@praxis-sommer.example"]
@@ -51,6 +51,8 @@ def test_the_example() -> None:
     assert harbour.greeting.text is not None
     assert read_clients(write_clients(file.clients), "again").clients == file.clients
     assert Client.model_validate_json(sommer.model_dump_json()) == sommer
+    assert winter.screening is not None
+    assert winter.screening.keys == {"1": "Termin", "2": "Rezept"}
 
 
 def test_the_manual_names_every_key() -> None:
@@ -106,7 +108,7 @@ def test_messages_name_value_and_remedy() -> None:
         read_clients("clients:\n  - id: a\n    policy: sing\n    nmae: X\n", "f.yaml")
     text = str(caught.value)
     assert "f.yaml, line 3: clients[0].policy: is not allowed here (given: 'sing')" in text
-    assert "Write 'ring' or 'greet'" in text
+    assert "Write 'ring', 'greet' or 'screen'" in text
     assert "line 4: clients[0].nmae: is unknown here (given: 'X'). Known: id, name, lang" in text
 
 
@@ -274,3 +276,49 @@ def test_identify() -> None:
     assert owner("+49301111111", "+49302222222") == "own"
     assert owner("+49309999999", "+49308", "+49302222222", "+49303333333") == "near"
     assert owner("+49309999999") is None
+
+
+def _screened(**screening: object) -> Client:
+    return Client.model_validate(
+        {
+            "id": "a",
+            "name": "A",
+            "numbers": {"did": ["+49301234567"]},
+            "policy": "screen",
+            "greeting": "Hello.",
+            "screening": screening,
+            "contacts": [{"name": "C", "email": "c@example.com", "notes": True}],
+        }
+    )
+
+
+def test_screening_takes_keys_as_yaml_gives_them() -> None:
+    screening = _screened(prompt="Press 1.", keys={1: "Repair", "*": "Other"}).screening
+    assert screening is not None
+    assert screening.keys == {"1": "Repair", "*": "Other"}
+    assert screening.record
+    assert not screening.attach
+
+
+@pytest.mark.parametrize(
+    ("screening", "told"),
+    [
+        ({"keys": {"1": "Repair"}}, "a prompt that names them"),
+        ({"prompt": "Press.", "keys": {"12": "Repair"}}, "no key of a telephone"),
+        ({"prompt": "Press.", "keys": {True: "Repair"}}, "no key of a telephone"),
+        ({"prompt": "Press.", "keys": {"1": ""}}, "at least 1 item"),
+        ({"prompt": "Press.", "keys": ["1"]}, "valid dictionary"),
+        ({"record": False}, "neither records nor knows keys"),
+        ({"prompt": "Press.", "keys": {1: "x"}, "record": False, "attach": True}, "to attach"),
+        ({"max_s": 3}, "greater than or equal to 5"),
+    ],
+)
+def test_screening_that_makes_no_sense(screening: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        _screened(**screening)
+
+
+def test_screening_needs_its_policy() -> None:
+    data = _screened().model_dump()
+    with pytest.raises(ValidationError, match="needs policy: screen"):
+        Client.model_validate(data | {"policy": "greet"})

@@ -105,10 +105,10 @@ async def test_announcements(tmp_path: Path) -> None:
     made = await folder.announcements()
     assert set(made) == {
         f"{name}.{language}"
-        for name in ("closed", "unknown_number", "fault")
+        for name in ("closed", "unknown_number", "fault", "screening", "recorded")
         for language in ("de", "en")
     }
-    assert len(set(made.values())) == 6
+    assert len(set(made.values())) == 10
 
 
 class Engine:

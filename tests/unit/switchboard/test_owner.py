@@ -63,8 +63,14 @@ class Bench:
         self.records = Records()
         self.clock = Clock()
         self.journal = journal_in(folder)
-        self.switchboard = Switchboard(self.journal, self.commands, self.records, clock=self.clock)
+        self.switchboard = Switchboard(
+            self.journal, self.commands, self.records, self, clock=self.clock
+        )
+        self.examined: list[do.Examine] = []
         self.replayed = self.switchboard.restore(shipped)
+
+    def examine(self, wanted: do.Examine) -> None:
+        self.examined.append(wanted)
 
 
 def arrival(number: int = 1) -> ev.CallArrived:

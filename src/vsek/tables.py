@@ -1,0 +1,104 @@
+"""What the switchboard wants of the database, in the shapes in which its parts ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from vsek.domain.ids import CallId
+from vsek.domain.note import NoteDraft
+from vsek.domain.records import Record
+from vsek.errors import InputError, ServiceError
+from vsek.store import notes as drafts
+from vsek.store import pool, recordings, records
+from vsek.switchboard.recordings import Owed
+from vsek.switchboard.writer import RecordWriter
+
+log = structlog.get_logger(__name__)
+
+SHIPPED_WAIT_S = 2.0
+DRAIN_S = 5.0
+
+
+class RecordTable:
+    """Writes records to the database under this process's epoch."""
+
+    def __init__(self, connections: pool.Pool) -> None:
+        self._pool = connections
+        self._epoch: int | None = None
+
+    async def position(self) -> int | None:
+        """How far the journal has arrived, or ``None`` while the database is away."""
+        try:
+            async with asyncio.timeout(SHIPPED_WAIT_S), pool.acquire(self._pool) as connection:
+                return await records.journal_seq(connection)
+        except (ServiceError, TimeoutError) as error:
+            log.error("database_away", error=str(error))
+            return None
+
+    async def apply(self, batch: Sequence[Record], number: int) -> None:
+        """See :func:`vsek.store.records.apply`."""
+        async with pool.acquire(self._pool) as connection:
+            if self._epoch is None:
+                at = await records.journal_seq(connection)
+                self._epoch = await records.start_epoch(connection, at)
+            await records.apply(connection, batch, number, epoch=self._epoch)
+
+
+class NoteTable:
+    """The control API's note book, in the database."""
+
+    def __init__(self, connections: pool.Pool, writer: RecordWriter, country: str) -> None:
+        self._pool = connections
+        self._writer = writer
+        self._country = country
+
+    async def write(
+        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
+    ) -> drafts.DraftState:
+        """Write a draft; committed when this returns."""
+        try:
+            return await self._write(call_id, draft, finish=finish, author=author)
+        except InputError as error:
+            if error.error_id != "unknown_call" or not self._writer.waiting:
+                raise
+        # The call may be so young that its record is still on its way.
+        await self._writer.drained(DRAIN_S)
+        return await self._write(call_id, draft, finish=finish, author=author)
+
+    async def _write(
+        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
+    ) -> drafts.DraftState:
+        async with pool.acquire(self._pool) as connection:
+            return await drafts.write_draft(
+                connection, call_id, draft, finish=finish, author=author, country=self._country
+            )
+
+    async def read(self, call_id: CallId) -> drafts.DraftState:
+        """The draft of a call."""
+        async with pool.acquire(self._pool) as connection:
+            return await drafts.show_draft(connection, call_id)
+
+
+class RecordingTable:
+    """The shelf on which recordings are kept."""
+
+    def __init__(self, connections: pool.Pool) -> None:
+        self._pool = connections
+
+    async def owed(self) -> Sequence[Owed]:
+        """Recordings that were announced and have no audio yet."""
+        async with pool.acquire(self._pool) as connection:
+            return await recordings.owed(connection)
+
+    async def keep(self, owed: Owed, wav: bytes, seconds: float) -> None:
+        """Keep the audio; it is committed when this returns."""
+        async with pool.acquire(self._pool) as connection:
+            await recordings.keep(connection, owed.call_id, owed.name, wav, seconds)
+
+    async def lost(self, owed: Owed, why: str) -> None:
+        """There will be none."""
+        async with pool.acquire(self._pool) as connection:
+            await recordings.lost(connection, owed.call_id, owed.name, why)
