@@ -30,6 +30,8 @@ _MARKS = frozenset({"Mn", "Me"})
 
 def _printable(line: str) -> str:
     """``line`` (no line breaks meant) without anything that is not seen as what it is."""
+    if line.isascii() and line.isprintable():
+        return " ".join(line.split())
     kept: list[str] = []
     marks = 0
     for character in unicodedata.normalize("NFC", line):

@@ -10,15 +10,14 @@ draft, or when and whether the note leaves, takes that row first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 import structlog
 
 from vsek.domain.ids import CallId
-from vsek.domain.note import auto_key
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.records import (
     CallClosed,
@@ -38,41 +37,102 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+# A transaction that is one statement costs one round trip, whatever it holds. Calls come first, in
+# a statement of their own, because no part of a statement sees what another part inserts. Tables
+# are looked up by `= ANY` of an array, so that no plan walks them however young the statistics are.
+#
+# The position's row is locked before all else, so that writers take turns, and only the newest
+# epoch's writer finds it. Drafts are locked next, in the order of their calls.
 _OPEN_SQL = """
-INSERT INTO vsek.calls (
-    id, client_id, received_at, caller_number, caller_name, caller_withheld, did, forwarded_by,
-    forward_reason, policy, channel
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-ON CONFLICT (id) DO NOTHING
+WITH head AS MATERIALIZED (
+    SELECT epoch FROM vsek.journal WHERE $1::bigint IS NULL OR epoch = $1 FOR UPDATE
+), opened AS (
+    INSERT INTO vsek.calls (
+        id, client_id, received_at, caller_number, caller_name, caller_withheld, did, forwarded_by,
+        forward_reason, policy, channel
+    )
+    SELECT o.id, o.client_id, o.received_at, o.caller_number, o.caller_name, o.caller_withheld,
+           o.did, ARRAY(SELECT jsonb_array_elements_text(o.forwarded_by::jsonb)), o.forward_reason,
+           o.policy, o.channel
+    FROM head, unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[],
+                      $7::boolean[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
+         AS o (id, client_id, received_at, caller_number, caller_name, caller_withheld, did,
+               forwarded_by, forward_reason, policy, channel)
+    ON CONFLICT (id) DO NOTHING
+), drafts AS (
+    INSERT INTO vsek.note_drafts (call_id) SELECT unnest($2::text[]) FROM head
+    ON CONFLICT (call_id) DO NOTHING
+)
+SELECT EXISTS (SELECT FROM head)
 """
-_OPEN_DRAFT_SQL = """
-INSERT INTO vsek.note_drafts (call_id) VALUES ($1) ON CONFLICT (call_id) DO NOTHING
+_REST_SQL = """
+WITH head AS MATERIALIZED (
+    SELECT epoch FROM vsek.journal WHERE $1::bigint IS NULL OR epoch = $1 FOR UPDATE
+), step AS (
+    SELECT s.* FROM head,
+        unnest($3::text[], $4::integer[], $5::timestamptz[], $6::text[], $7::text[])
+        AS s (call_id, number, at, kind, detail)
+), known AS MATERIALIZED (
+    SELECT id, outcome, agent_id FROM vsek.calls WHERE id = ANY ($3 || $8::text[] || $16::text[])
+), closing AS (
+    SELECT c.* FROM head, unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                                 $13::timestamptz[], $14::timestamptz[], $15::timestamptz[])
+        AS c (call_id, outcome, stage, reason, agent_id, answered_at, ended_at, due_at)
+), moving AS (
+    SELECT m.* FROM head, unnest($16::text[], $17::text[], $18::timestamptz[])
+        AS m (call_id, agent_id, due_at)
+), locked AS MATERIALIZED (
+    SELECT d.call_id, d.finished FROM vsek.note_drafts d
+    WHERE d.call_id = ANY ($8 || $16) AND EXISTS (SELECT FROM head)
+    ORDER BY d.call_id FOR UPDATE
+), stepped AS (
+    INSERT INTO vsek.call_steps (call_id, number, at, kind, detail)
+    SELECT s.call_id, s.number, s.at, s.kind, s.detail::jsonb
+    FROM step s JOIN known ON known.id = s.call_id
+    ON CONFLICT (call_id, number) DO NOTHING
+), closed AS (
+    UPDATE vsek.calls AS call
+    SET outcome = c.outcome, stage = c.stage, reason = c.reason, agent_id = c.agent_id,
+        answered_at = c.answered_at, ended_at = c.ended_at
+    FROM closing c JOIN locked USING (call_id)
+    WHERE call.id = ANY ($8) AND call.id = c.call_id AND call.outcome IS NULL
+    RETURNING call.id, call.agent_id, locked.finished, c.ended_at, c.due_at
+), due AS (
+    INSERT INTO vsek.note_due (key, call_id, due_at)
+    SELECT 'call:' || c.id || ':auto', c.id,
+           CASE WHEN c.finished THEN c.ended_at
+                ELSE coalesce((SELECT m.due_at FROM moving m
+                               WHERE m.call_id = c.id AND m.agent_id = c.agent_id), c.due_at)
+           END
+    FROM closed c
+    ON CONFLICT (key) DO NOTHING
+    RETURNING key
+), moved AS (
+    UPDATE vsek.note_due AS due SET due_at = m.due_at
+    FROM moving m JOIN locked USING (call_id) JOIN known ON known.id = m.call_id
+    WHERE due.call_id = ANY ($16) AND due.key = 'call:' || m.call_id || ':auto'
+      AND due.left_at IS NULL AND NOT locked.finished AND known.agent_id = m.agent_id
+    RETURNING due.key
+), advanced AS (
+    UPDATE vsek.journal SET seq = greatest(seq, $2) FROM head RETURNING 1
+)
+SELECT
+    EXISTS (SELECT FROM advanced) AS current,
+    ARRAY(
+        SELECT s.call_id FROM step s WHERE NOT EXISTS (SELECT FROM known WHERE id = s.call_id)
+        UNION
+        SELECT t.call_id
+        FROM (SELECT call_id FROM closing UNION SELECT call_id FROM moving) AS t
+        WHERE NOT EXISTS (SELECT FROM locked WHERE locked.call_id = t.call_id)
+    ) AS orphans,
+    ARRAY(
+        SELECT ARRAY[c.call_id, known.outcome, c.outcome]
+        FROM closing c JOIN known ON known.id = c.call_id WHERE known.outcome <> c.outcome
+    ) AS second_outcomes,
+    CASE WHEN EXISTS (SELECT FROM due) OR EXISTS (SELECT FROM moved)
+         THEN pg_notify('vsek_note_due', '')::text END AS notified
 """
-_STEP_SQL = """
-INSERT INTO vsek.call_steps (call_id, number, at, kind, detail)
-SELECT id, $2, $3, $4, $5::text::jsonb FROM vsek.calls WHERE id = $1
-ON CONFLICT (call_id, number) DO NOTHING
-"""
-_HAS_STEP_SQL = "SELECT EXISTS (SELECT FROM vsek.call_steps WHERE call_id = $1 AND number = $2)"
-_LOCK_DRAFT_SQL = "SELECT finished FROM vsek.note_drafts WHERE call_id = $1 FOR UPDATE"
-_CLOSE_SQL = """
-UPDATE vsek.calls
-SET outcome = $2, stage = $3, reason = $4, agent_id = $5, answered_at = $6, ended_at = $7
-WHERE id = $1 AND outcome IS NULL
-"""
-_OUTCOME_SQL = "SELECT outcome FROM vsek.calls WHERE id = $1"
-_DUE_SQL = """
-INSERT INTO vsek.note_due (key, call_id, due_at) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING
-"""
-_MOVE_DUE_SQL = """
-UPDATE vsek.note_due AS due SET due_at = $2
-FROM vsek.calls AS call
-WHERE due.key = $1 AND due.left_at IS NULL AND call.id = due.call_id AND call.agent_id = $3
-"""
-_NOTIFY_SQL = "NOTIFY vsek_note_due"
 _POSITION_SQL = "SELECT epoch, seq FROM vsek.journal"
-_LOCK_POSITION_SQL = "SELECT epoch, seq FROM vsek.journal FOR UPDATE"
-_ADVANCE_SQL = "UPDATE vsek.journal SET seq = greatest(seq, $1)"
 _NEW_EPOCH_SQL = "UPDATE vsek.journal SET epoch = epoch + 1, seq = $1 RETURNING epoch"
 
 
@@ -112,9 +172,14 @@ def _optional(text: str | None) -> str | None:
     return None if text is None else clean_line(text)
 
 
-async def _open(conn: Connection, record: CallOpened) -> bool:
-    await conn.execute(
-        _OPEN_SQL,
+def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """The rows as columns, for ``unnest``."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * width
+
+
+def _open_row(record: CallOpened) -> tuple[Any, ...]:
+    forwarded_by = [clean_line(number) for number in record.forwarded_by]
+    return (
         clean_line(record.call_id),
         _optional(record.client_id),
         timestamp(record.received_at),
@@ -122,113 +187,117 @@ async def _open(conn: Connection, record: CallOpened) -> bool:
         clean_line(record.caller_name),
         bool(record.caller_withheld),
         clean_line(record.did),
-        [clean_line(number) for number in record.forwarded_by],
+        msgspec.json.encode(forwarded_by).decode(),
         clean_line(record.forward_reason),
         clean_line(record.policy),
         clean_line(record.channel),
     )
-    await conn.execute(_OPEN_DRAFT_SQL, clean_line(record.call_id))
-    return True
 
 
-async def _step(conn: Connection, record: CallStep) -> bool:
-    done = await conn.execute(
-        _STEP_SQL,
+def _step_row(record: CallStep) -> tuple[Any, ...]:
+    return (
         clean_line(record.call_id),
         record.number,
         timestamp(record.at),
         clean_line(record.kind),
         _clean_detail(record.detail),
     )
-    if done.endswith(" 1"):
-        return True
-    return bool(await conn.fetchval(_HAS_STEP_SQL, clean_line(record.call_id), record.number))
 
 
-async def _close(conn: Connection, record: CallClosed) -> bool:
-    call_id = clean_line(record.call_id)
-    draft = await conn.fetchrow(_LOCK_DRAFT_SQL, call_id)
-    if draft is None:
-        return False
-    outcome = Outcome(record.outcome).value
-    done = await conn.execute(
-        _CLOSE_SQL,
-        call_id,
-        outcome,
+def _close_row(record: CallClosed) -> tuple[Any, ...]:
+    return (
+        clean_line(record.call_id),
+        Outcome(record.outcome).value,
         Stage(record.stage).value,
         clean_line(record.reason),
         _optional(record.agent_id),
         None if record.answered_at is None else timestamp(record.answered_at),
         timestamp(record.ended_at),
+        timestamp(record.note_due_at),
     )
-    if not done.endswith(" 1"):
-        earlier = await conn.fetchval(_OUTCOME_SQL, call_id)
-        if earlier != outcome:
-            _log.error("second_outcome", call_id=call_id, kept=earlier, refused=outcome)
-        return True
-    due_at = record.ended_at if draft["finished"] else record.note_due_at
-    await conn.execute(_DUE_SQL, auto_key(call_id), call_id, timestamp(due_at))
-    await conn.execute(_NOTIFY_SQL)
-    return True
 
 
-async def _move_due(conn: Connection, record: NoteDueMoved) -> bool:
-    call_id = clean_line(record.call_id)
-    draft = await conn.fetchrow(_LOCK_DRAFT_SQL, call_id)
-    if draft is None:
-        return False
-    if not draft["finished"]:
-        await conn.execute(
-            _MOVE_DUE_SQL,
-            auto_key(call_id),
-            timestamp(record.due_at),
-            clean_line(record.agent_id),
-        )
-        await conn.execute(_NOTIFY_SQL)
-    return True
+class _Batch:
+    """Records sorted by what is done with them, ready to be sent."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.opens: list[tuple[Any, ...]] = []
+        self.recordings: list[RecordingMade] = []
+        self.steps: list[tuple[Any, ...]] = []
+        # The first outcome of a call counts, and the last moving of its note by an agent.
+        self.closes: dict[str, tuple[Any, ...]] = {}
+        self.moves: dict[tuple[str, str], tuple[Any, ...]] = {}
+        for record in records:
+            match record:
+                case CallOpened():
+                    self.opens.append(_open_row(record))
+                case CallStep():
+                    self.steps.append(_step_row(record))
+                case CallClosed():
+                    self._close(_close_row(record))
+                case NoteDueMoved():
+                    call_id, agent_id = clean_line(record.call_id), clean_line(record.agent_id)
+                    due_at = timestamp(record.due_at)
+                    self.moves[call_id, agent_id] = (call_id, agent_id, due_at)
+                case RecordingMade():
+                    self.recordings.append(record)
+                case _:
+                    assert_never(record)
+
+    def _close(self, row: tuple[Any, ...]) -> None:
+        first = self.closes.setdefault(row[0], row)
+        if first[1] != row[1]:
+            _second_outcome(row[0], first[1], row[1])
 
 
-async def _apply_one(conn: Connection, record: Record) -> bool:
-    """Whether the call that the record is about is known."""
-    match record:
-        case CallOpened():
-            return await _open(conn, record)
-        case CallStep():
-            return await _step(conn, record)
-        case CallClosed():
-            return await _close(conn, record)
-        case NoteDueMoved():
-            return await _move_due(conn, record)
-        case RecordingMade():
-            return await recordings.announce(conn, record)
-        case _:
-            assert_never(record)
+def _second_outcome(call_id: str, kept: str, refused: str) -> None:
+    _log.error("second_outcome", call_id=call_id, kept=kept, refused=refused)
 
 
 async def apply(
     conn: Connection, records: Sequence[Record], journal_seq: int, *, epoch: int | None = None
 ) -> Applied:
-    """Write ``records`` in order, in one transaction; they cover the journal up to ``journal_seq``.
+    """Write ``records`` in order; they cover the journal up to ``journal_seq``.
 
-    Raises ``StaleEpochError`` (nothing is written) when ``epoch`` is not the newest one.
+    Calls are opened in a transaction of their own, before the one that writes all that happened to
+    them and moves the position; should the second fail, both are repeated. Raises
+    ``StaleEpochError`` (nothing is written) when ``epoch`` is not the newest one.
     """
+    batch = _Batch(records)
     orphans: list[CallId] = []
-    async with conn.transaction():
-        position = await conn.fetchrow(_LOCK_POSITION_SQL)
-        newest = None if position is None else position["epoch"]
-        if epoch is not None and newest != epoch:
-            raise StaleEpochError(
-                f"Another switchboard writes since epoch {newest}; this one has {epoch}",
-                remedy="Let the newer one run, or restart this one to take over",
-            )
-        for record in records:
-            if not await _apply_one(conn, record):
-                orphans.append(record.call_id)
-                _log.error(
-                    "record_without_call", call_id=record.call_id, record=type(record).__name__
-                )
-        await conn.execute(_ADVANCE_SQL, journal_seq)
+    if batch.opens or batch.recordings:
+        if not await conn.fetchval(_OPEN_SQL, epoch, *_columns(batch.opens, 11)):
+            raise await _stale(conn, epoch)
+        orphans += [
+            record.call_id
+            for record in batch.recordings
+            if not await recordings.announce(conn, record)
+        ]
+    written = await conn.fetchrow(
+        _REST_SQL,
+        epoch,
+        journal_seq,
+        *_columns(batch.steps, 5),
+        *_columns(list(batch.closes.values()), 8),
+        *_columns(list(batch.moves.values()), 3),
+    )
+    if written is None or not written["current"]:
+        raise await _stale(conn, epoch)
+    for call_id, kept, refused in written["second_outcomes"]:
+        _second_outcome(call_id, kept, refused)
+    orphans.extend(CallId(call_id) for call_id in written["orphans"])
+    for call_id in orphans:
+        kinds = {type(one).__name__ for one in records if clean_line(one.call_id) == call_id}
+        _log.error("record_without_call", call_id=call_id, records=sorted(kinds))
     return Applied(tuple(orphans))
+
+
+async def _stale(conn: Connection, epoch: int | None) -> StaleEpochError:
+    newest = (await position(conn)).epoch
+    return StaleEpochError(
+        f"Another switchboard writes since epoch {newest}; this one has {epoch}",
+        remedy="Let the newer one run, or restart this one to take over",
+    )
 
 
 async def position(conn: Connection) -> JournalPosition:

@@ -4,6 +4,9 @@ Three kinds of failure: *transient* ones (the database is away) are repeated for
 (another switchboard has taken over) end the process; whatever else the database says is about one
 record, which is logged in full and left out, since it must not hold up all that come after it.
 
+What comes within ``COLLECT_S`` seconds goes to the database together: a commit costs the same for
+one record as for fifty.
+
 The queue is in memory and has no limit, because the journal holds what is needed to fill it again.
 ``shipped`` is the number of the last journal entry whose records the database has.
 """
@@ -21,6 +24,7 @@ from vsek.domain.records import Record
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+COLLECT_S = 0.05
 BACK_OFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 Apply = Callable[[Sequence[Record], int], Awaitable[None]]
@@ -64,6 +68,8 @@ class RecordWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                if len(self._waiting) < BATCH:
+                    await asyncio.sleep(COLLECT_S)
                 batch = self._waiting[:BATCH]
                 await self._write(batch)
                 del self._waiting[: len(batch)]
