@@ -27,8 +27,8 @@ from vsek.embedded.packages import find_tool
 from vsek.errors import ServiceError
 from vsek.notify.client import NotesClient
 from vsek.notify.service import serve as serve_notes
-from vsek.operations import Operations as Watch
-from vsek.operations import Parts
+from vsek.operations.watch import Operations as Watch
+from vsek.operations.watch import Parts
 from vsek.ops import sdnotify
 from vsek.ops.exposition import QuietServer
 from vsek.pbx import listening

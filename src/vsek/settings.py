@@ -62,6 +62,8 @@ class NotesSettings(_Section):
     token: SecretStr = SecretStr("")
     operations_email: str = "operations@localhost"
     operations_language: Literal["de", "en"] = "en"
+    keep_recordings_days: float = Field(default=30.0, ge=0)
+    """How long recordings are kept after their note was handed over or delivered, in days."""
 
 
 class SmtpSettings(_Section):
@@ -152,6 +154,8 @@ class AlarmSettings(_Section):
     """The journal cannot be written."""
     audit: bool = True
     """The audit found a difference between Asterisk's ledger, calls and notes."""
+    audit_every_s: float = Field(default=900.0, ge=0)
+    """How often the audit compares the last hours; 0: it does not run by itself."""
 
 
 class Settings(BaseSettings):

@@ -297,9 +297,11 @@ class _Stack:
 
     async def _watch(self, name: str) -> None:
         """Kills the service whenever it hangs; ``_keep`` then starts it again."""
-        judge, pid = restart.Hang(), 0
+        loop = asyncio.get_running_loop()
+        judge, pid, asked_at = restart.Hang(), 0, loop.time()
         while True:
-            await asyncio.sleep(_WATCH_EVERY_S)
+            await asyncio.sleep(max(0.0, asked_at + _WATCH_EVERY_S - loop.time()))
+            asked_at = loop.time()
             child = self.parts[name]
             assert isinstance(child, Child)
             if child.pid != pid:

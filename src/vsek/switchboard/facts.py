@@ -84,7 +84,7 @@ class Facts:
     database: Database | None = None
     note_service: NoteService | None = None
     disks: tuple[Disk, ...] = ()
-    trunks: tuple[Trunk, ...] = ()
+    trunks: tuple[Trunk, ...] | None = None
     differences: tuple[str, ...] | None = None
     """What the audit found and could not explain."""
     commands: Commands = Commands()

@@ -157,9 +157,9 @@ def _notes(facts: Facts) -> Part:
 
 
 def _trunks(facts: Facts) -> list[Part]:
-    down = [trunk for trunk in facts.trunks if not trunk.up]
     if not facts.trunks:
         return []
+    down = [trunk for trunk in facts.trunks if not trunk.up]
     if down:
         return [
             Part(

@@ -52,7 +52,7 @@ class Sources:
     commands: Callable[[], Commands]
     note_service: Callable[[], Awaitable[NoteService]]
     """Never raises, and answers within a few seconds."""
-    trunks: Callable[[], Awaitable[Sequence[Trunk]]]
+    trunks: Callable[[], Awaitable[Sequence[Trunk] | None]]
     differences: Callable[[], Sequence[str] | None]
     folders: Mapping[str, Path]
     """Folders whose disks matter, by a name for people."""
@@ -75,7 +75,7 @@ class Vitals:
         self._clock = clock
         self._note_service: NoteService | None = None
         self._disks: tuple[Disk, ...] = ()
-        self._trunks: tuple[Trunk, ...] = ()
+        self._trunks: tuple[Trunk, ...] | None = None
 
     async def run(self) -> None:
         """Keep asking until cancelled."""
@@ -97,7 +97,8 @@ class Vitals:
 
     async def _ask_trunks(self) -> None:
         while True:
-            self._trunks = tuple(await self._sources.trunks())
+            found = await self._sources.trunks()
+            self._trunks = None if found is None else tuple(found)
             await asyncio.sleep(TRUNKS_EVERY_S)
 
     def facts(self) -> Facts:

@@ -1,13 +1,9 @@
-"""How the switchboard is watched: facts from everywhere, health, metrics, alarms, the watchdog.
-
-Part of the composition: it ties :mod:`vsek.switchboard.vitals` and the alarms to the database, the
-note service, Asterisk's reports and the disks.
-"""
+"""Ties facts, health, metrics, alarms and the watchdog to the parts of a running switchboard."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,29 +12,31 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
-from vsek.ari import AriError, Client
-from vsek.errors import ServiceError, VsekError
+from vsek.ari import Client
+from vsek.errors import VsekError
 from vsek.notify.client import NotesClient
+from vsek.operations.alarms import Alarms
+from vsek.operations.auditor import Auditor
+from vsek.operations.trunks import Trunks
 from vsek.ops import sdnotify
 from vsek.ops.database import DatabaseProbe
 from vsek.ops.exposition import serve_metrics, tcp_address
 from vsek.pbx.ami import Watchman
 from vsek.settings import Settings
 from vsek.switchboard import health
+from vsek.switchboard.alarms import Alarm
 from vsek.switchboard.commands import AriCommander
-from vsek.switchboard.facts import Commands, Facts, NoteService, Trunk
+from vsek.switchboard.facts import Commands, Facts, NoteService
 from vsek.switchboard.keeper import Keeper
 from vsek.switchboard.link import AsteriskLink
 from vsek.switchboard.metrics import Metrics
 from vsek.switchboard.owner import Switchboard
-from vsek.switchboard.presence import TECHNOLOGY
 from vsek.switchboard.vitals import DATABASE_SQL, Sources, Vitals
 from vsek.switchboard.writer import RecordWriter
 
 log = structlog.get_logger(__name__)
 
 NOTE_SERVICE_DEADLINE_S = 4.0
-TRUNKS_DEADLINE_S = 5.0
 STALLED_S = 60.0
 """Connected, but no event for this long: a fresh connection may help, so the watchdog is let go."""
 
@@ -68,7 +66,16 @@ class Operations:
             settings.notes.token.get_secret_value(),
             timeout_s=NOTE_SERVICE_DEADLINE_S,
         )
-        self._trunks = Trunks(settings, parts)
+        self._alarms = Alarms(settings, self.facts, metrics)
+        self._auditor = Auditor(settings)
+        trunks = Trunks(
+            parts.ari,
+            parts.watchman,
+            up=lambda: parts.link.up,
+            agents=self._agents,
+            wanted=settings.alarms.trunks,
+            seen=self._alarms.subjects(Alarm.TRUNK),
+        )
         self._vitals = Vitals(
             parts.switchboard,
             DatabaseProbe(settings.database.dsn.get_secret_value(), DATABASE_SQL),
@@ -79,8 +86,8 @@ class Operations:
                 records=lambda: (parts.writer.waiting, parts.writer.failing),
                 commands=self._commands,
                 note_service=self._note_service,
-                trunks=self._trunks.look,
-                differences=lambda: None,
+                trunks=trunks.look,
+                differences=lambda: self._auditor.differences,
                 folders=_folders(settings),
             ),
         )
@@ -99,7 +106,8 @@ class Operations:
 
     def health(self) -> dict[str, Any]:
         """The body of ``GET /v1/health``."""
-        return health.report(self.facts(), self._settings.alarms)
+        raised = {"alarms": sorted(self._alarms.raised)}
+        return health.report(self.facts(), self._settings.alarms) | raised
 
     def ready(self) -> bool:
         """Whether callers are answered."""
@@ -114,6 +122,8 @@ class Operations:
                 group.create_task(self._vitals.run(), name="vitals")
                 group.create_task(self.metrics.measure_lag(), name="lag")
                 group.create_task(self._pet(), name="watchdog")
+                group.create_task(self._alarms.run(), name="alarms")
+                group.create_task(self._auditor.run(), name="auditor")
                 if self._settings.metrics.listen:
                     address = tcp_address(self._settings.metrics.listen, "metrics.listen")
                     group.create_task(serve_metrics(self.registry, address), name="metrics")
@@ -139,6 +149,9 @@ class Operations:
 
     # --- sources ---------------------------------------------------------------------------------
 
+    def _agents(self) -> Collection[str]:
+        return self._parts.switchboard.state.directory.agents.keys()
+
     def _pulse_age_s(self) -> float | None:
         return None
 
@@ -161,58 +174,6 @@ class Operations:
         if answer.oldest_queued_at is not None:
             oldest_s = (datetime.now(UTC) - answer.oldest_queued_at).total_seconds()
         return NoteService("", answer.queued, max(0.0, oldest_s), answer.smtp_reply)
-
-
-class Trunks:
-    """Lines to providers, as Asterisk sees them.
-
-    Endpoints that are no agents and once were reachable (or are named in the settings) must stay
-    reachable; every outbound registration must hold. Asterisk tells the first over ARI, the second
-    over AMI alone.
-    """
-
-    def __init__(self, settings: Settings, parts: Parts) -> None:
-        self._wanted = frozenset(settings.alarms.trunks)
-        self._parts = parts
-        self._seen: set[str] = set()
-        self._last: list[Trunk] = []
-
-    async def look(self) -> Sequence[Trunk]:
-        """All trunks; the last answer while Asterisk gives none."""
-        if not self._parts.link.up:
-            return self._last
-        try:
-            async with asyncio.timeout(TRUNKS_DEADLINE_S):
-                self._last = [*await self._endpoints(), *await self._registrations()]
-        except (AriError, ServiceError, OSError, TimeoutError) as error:
-            log.warning("trunks_not_seen", error=str(error) or type(error).__name__)
-        return self._last
-
-    async def _endpoints(self) -> list[Trunk]:
-        reply = await self._parts.ari.http("GET", f"endpoints/{TECHNOLOGY}")
-        if reply.status >= 400 or not isinstance(reply.body, list):
-            raise ServiceError(f"Asterisk lists no endpoints: {reply.status}")
-        agents = self._parts.switchboard.state.directory.agents
-        states: Mapping[str, str] = {
-            str(endpoint["resource"]): str(endpoint.get("state", "unknown"))
-            for endpoint in reply.body
-            if endpoint["resource"] not in agents
-        }
-        self._seen |= {name for name, state in states.items() if state == "online"}
-        self._seen &= states.keys()
-        return [
-            Trunk(name, states.get(name) == "online", states.get(name, "missing"))
-            for name in sorted(self._seen | self._wanted)
-        ]
-
-    async def _registrations(self) -> list[Trunk]:
-        watchman = self._parts.watchman
-        if watchman is None:
-            return []
-        return [
-            Trunk(name, status == "Registered", status)
-            for name, status in await watchman.registrations()
-        ]
 
 
 def _folders(settings: Settings) -> dict[str, Path]:
