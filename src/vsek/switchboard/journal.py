@@ -12,6 +12,10 @@ never ran.
 snapshot that is not newer than that, so that no record for the database is lost between a
 snapshot and the database.
 
+The file ``epoch`` says under which epoch this journal was written last. When another machine has
+led since, its journal takes the place of this one (:meth:`Journal.adopt`), which moves to a folder
+``superseded-…`` beside it.
+
 When the disk refuses (full, broken), the journal turns *broken*, calls go on, and as soon as
 writing works again a fresh snapshot takes the place of the missing entries.
 """
@@ -21,10 +25,11 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from shutil import rmtree
 from struct import Struct as Packed
 
 import msgspec
@@ -40,6 +45,7 @@ _HEAD = Packed("<II")
 _LONGEST = 64 * 1024 * 1024
 SEGMENT_ENTRIES = 50_000
 KEEP_SNAPSHOTS = 2
+KEEP_SUPERSEDED = 3
 RETRY_BROKEN_S = 1.0
 
 
@@ -60,7 +66,7 @@ def _frame(body: bytes) -> bytes:
     return _HEAD.pack(len(body), zlib.crc32(body)) + body
 
 
-def _bodies(data: bytes) -> Iterator[tuple[int, bytes]]:
+def bodies(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The whole records in ``data``, each with the offset behind it; ends at a torn one."""
     offset = 0
     while offset + _HEAD.size <= len(data):
@@ -71,6 +77,15 @@ def _bodies(data: bytes) -> Iterator[tuple[int, bytes]]:
             return
         offset = start + length
         yield offset, body
+
+
+# Every version's entries begin with their number, whatever else it writes.
+_fields_of = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+def number_of(body: bytes) -> int:
+    """The number of the entry in the record ``body``."""
+    return msgspec.msgpack.decode(_fields_of(body)[0], type=int)
 
 
 class Journal:
@@ -85,8 +100,6 @@ class Journal:
         self.broken = False
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Entry)
-        # Every version's entries begin with their number, whatever else it writes.
-        self._number_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
         self._snapshot_decoder = msgspec.msgpack.Decoder(_Snapshot)
         self._fd = -1
         self._size = 0
@@ -117,6 +130,54 @@ class Journal:
             ) from error
         return lock
 
+    def skip_to(self, number: int) -> None:
+        """Number the next entry ``number`` + 1 at least: what the database has seen is taken."""
+        self.last_number = max(self.last_number, number)
+
+    # --- epochs ----------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under which this journal was written last; 0 when unknown."""
+        try:
+            return int((self.folder / "epoch").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def remember_epoch(self, epoch: int) -> None:
+        """Write down the epoch that begins; a disk that refuses is logged."""
+        path = self.folder / "epoch"
+        draft = path.with_suffix(".new")
+        try:
+            draft.write_text(str(epoch))
+            draft.replace(path)
+        except OSError as error:
+            log.error("epoch_not_kept", epoch=epoch, error=str(error))
+
+    def adopt(
+        self, snapshot: tuple[int, bytes] | None, batches: Sequence[tuple[int, bytes]]
+    ) -> Path:
+        """Put another leader's journal in the place of this one; the folder of the old one.
+
+        ``snapshot``: its number and file content; ``batches``: first number and segments. Only
+        before the first entry is written. Raises ``OSError`` when the disk refuses.
+        """
+        mine = [*self._segments(), *self.folder.glob("snapshot-*.bin"), self.folder / "shipped"]
+        aside = self.folder / f"superseded-{self.epoch:08d}-{self.last_number:016d}"
+        aside.mkdir(exist_ok=True, mode=0o700)
+        for path in mine:
+            with suppress(FileNotFoundError):
+                path.rename(aside / path.name)
+        for old in sorted(self.folder.glob("superseded-*"))[:-KEEP_SUPERSEDED]:
+            rmtree(old, ignore_errors=True)
+        for first, body in batches:
+            (self.folder / f"journal-{first:016d}.log").write_bytes(body)
+        if snapshot is not None:
+            number, body = snapshot
+            (self.folder / f"snapshot-{number:016d}.bin").write_bytes(body)
+        self.last_number = self._last_on_disk()
+        return aside
+
     # --- reading ---------------------------------------------------------------------------
 
     def restore(self, shipped: int) -> tuple[State | None, int, list[Entry]]:
@@ -130,8 +191,16 @@ class Journal:
                 break
         return state, number, [e for e in self._entries() if e.number > number]
 
+    def newest_snapshot(self, shipped: int) -> tuple[int, bytes] | None:
+        """The snapshot that :meth:`restore` would begin with, as its file stands on disk."""
+        for path in sorted(self.folder.glob("snapshot-*.bin"), reverse=True):
+            snapshot = self._read_snapshot(path)
+            if snapshot is not None and snapshot.number <= shipped:
+                return snapshot.number, path.read_bytes()
+        return None
+
     def _read_snapshot(self, path: Path) -> _Snapshot | None:
-        for _, body in _bodies(path.read_bytes()):
+        for _, body in bodies(path.read_bytes()):
             try:
                 return self._snapshot_decoder.decode(body)
             except msgspec.DecodeError as error:
@@ -145,7 +214,7 @@ class Journal:
         for path in self._segments():
             data = path.read_bytes()
             end = 0
-            for behind, body in _bodies(data):
+            for behind, body in bodies(data):
                 end = behind
                 try:
                     yield self._decoder.decode(body)
@@ -160,8 +229,8 @@ class Journal:
     def _last_on_disk(self) -> int:
         last = 0
         for path in self._segments():
-            for _, body in _bodies(path.read_bytes()):
-                last = msgspec.msgpack.decode(self._number_decoder.decode(body)[0], type=int)
+            for _, body in bodies(path.read_bytes()):
+                last = number_of(body)
         for path in self.folder.glob("snapshot-*.bin"):
             last = max(last, int(path.stem.partition("-")[2]))
         return last

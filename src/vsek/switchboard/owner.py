@@ -97,7 +97,7 @@ class Switchboard:
 
     def _replay(self, entry: Entry, shipped: int) -> None:
         effects = decide_or_log(self.state, entry.event, entry.at)
-        records = _records_among(effects)
+        records = records_among(effects)
         if records and entry.number > shipped:
             self._records.put(records, entry.number)
 
@@ -178,7 +178,8 @@ class Switchboard:
 _RECORDS = (CallOpened, CallStep, CallClosed, NoteDueMoved, RecordingMade)
 
 
-def _records_among(effects: list[do.Effect]) -> list[Record]:
+def records_among(effects: list[do.Effect]) -> list[Record]:
+    """What of ``effects`` is for the database."""
     return [e for e in effects if isinstance(e, _RECORDS)]
 
 
