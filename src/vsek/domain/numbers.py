@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import phonenumbers
 
+from vsek.domain.addresses import Address
 from vsek.domain.text import clean_line
 
 NUMBER_LIMIT = 64
@@ -33,6 +34,13 @@ _SCHEME = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
 _DIALABLE = re.compile(r"\+?\(?[0-9][0-9().\-/ ]*\Z")
 _SEPARATORS = re.compile(r"[().\-/ ]+")
 _DIGITS = re.compile(r"\+?[0-9*#]{1,32}\Z")
+_SHOW_OR_HIDE = re.compile(r"\A(?:[*#]31[*#])+(?=[+0-9])")
+"""By which a telephone shows or hides its own number; networks leave it in at times."""
+_LETTERS = re.compile(r"\+?[0-9][0-9A-Za-z().\-/ ]*\Z")
+_INTERNAL_LIMIT = 4
+"""Digits of the longest number without any prefix that is never a local one."""
+_LOCAL_LIMIT = 9
+"""Digits of the longest local number."""
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212\uff0d", "-"))
 
 
@@ -41,7 +49,7 @@ def _user_part(text: str) -> str:
     scheme = _SCHEME.match(text)
     if scheme:
         text = unquote(text[scheme.end() :]).split("@", 1)[0].split(";", 1)[0]
-    return text.strip()
+    return _SHOW_OR_HIDE.sub("", text.strip())
 
 
 def _e164(digits: str, country: str) -> str | None:
@@ -69,8 +77,12 @@ def _e164(digits: str, country: str) -> str | None:
     return written if stable and is_e164(written) else None
 
 
-def normalise(raw: str, country: str = "DE") -> str:
-    """``raw`` in its one spelling; ``country`` (two letters) is for numbers in national form."""
+def normalise(raw: str, country: str = "DE", area: str = "") -> str:
+    """``raw`` in its one spelling; ``country`` (two letters) is for numbers in national form.
+
+    ``area`` is the area code (without the zero before it) for numbers in local form, such as
+    ``1234567``; without it those stay as they are.
+    """
     text = clean_line(_user_part(clean_line(raw, 4 * NUMBER_LIMIT)), NUMBER_LIMIT)
     text = text.translate(_DASHES)
     if not text or text.lower() in _WITHHELD:
@@ -79,10 +91,66 @@ def normalise(raw: str, country: str = "DE") -> str:
         return text
     # The trunk prefix that some write inside an international number, +49 (0)30 …
     compact = _SEPARATORS.sub("", re.sub(r"\A(\+|00)([0-9 ]+)\(0\)", r"\1\2", text))
+    if area and compact.isdigit() and not compact.startswith("0"):
+        local = _local(compact, country, area)
+        if local:
+            return local
     written = _e164(compact, country)
     if written is None and compact.startswith("00"):
         written = _e164("+" + compact[2:], country)
     return written or compact
+
+
+def _local(digits: str, country: str, area: str) -> str | None:
+    """A number in local form, if it can be one."""
+    if not _INTERNAL_LIMIT < len(digits) <= _LOCAL_LIMIT:
+        return None
+    try:
+        number = phonenumbers.parse(area + digits, country)
+    except phonenumbers.NumberParseException:
+        return None
+    code = phonenumbers.country_code_for_region(country)
+    written = f"+{code}{area}{digits}"
+    return written if phonenumbers.is_possible_number(number) and is_e164(written) else None
+
+
+def number_of(address: Address, country: str = "DE", area: str = "") -> str:
+    """The number in an entry of a header, as :func:`normalise` gives it.
+
+    A local number with ``phone-context=+49…`` (RFC 3966, 5.1.5) is read there.
+    """
+    context = address.uri_params.get("phone-context") or address.params.get("phone-context", "")
+    context = _SEPARATORS.sub("", context)
+    digits = _SEPARATORS.sub("", address.user)
+    region = _region(context)
+    if region and digits.isdecimal() and digits.isascii() and not digits.startswith("00"):
+        # With a zero before the area code it is in national form, in the context's country.
+        whole = _e164(digits if digits.startswith("0") else context + digits, region)
+        if whole is not None:
+            return whole
+    return normalise(address.user, country, area)
+
+
+def _region(context: str) -> str:
+    """The country of an international prefix, such as ``+49`` or ``+49 30``; empty: of none."""
+    if not re.match(r"\+[1-9][0-9]{0,14}\Z", context):
+        return ""
+    for length in (1, 2, 3):
+        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(context[1 : 1 + length]))
+        if regions:
+            return str(regions[0])
+    return ""
+
+
+def from_letters(text: str, country: str = "DE") -> str:
+    """A number that is written with letters (``0800 FLOWERS``), by the keys of a telephone; empty
+    if it is none."""
+    text = clean_line(text, NUMBER_LIMIT)
+    letters = sum(character.isalpha() for character in text)
+    if letters < 3 or not _LETTERS.match(text):
+        return ""
+    number = normalise(phonenumbers.convert_alpha_characters_in_number(text), country)
+    return number if is_e164(number) else ""
 
 
 def is_e164(number: str) -> bool:
