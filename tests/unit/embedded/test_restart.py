@@ -22,3 +22,19 @@ def test_who_ran_long_enough_has_recovered() -> None:
 def test_deaths_are_counted_from_one() -> None:
     with pytest.raises(ValueError, match="from 1"):
         restart.pause_before(0)
+
+
+def test_who_misses_probe_after_probe_hangs() -> None:
+    judge = restart.Hang()
+    assert not judge.hangs(True)
+    assert [judge.hangs(False) for _ in range(restart.HANGS_AFTER)] == [False] * 4 + [True]
+    judge = restart.Hang()
+    judge.hangs(True)
+    for _ in range(100):
+        assert not any(judge.hangs(answered) for answered in (False, False, False, False, True))
+
+
+def test_who_still_starts_gets_more_time() -> None:
+    judge = restart.Hang()
+    assert not any(judge.hangs(False) for _ in range(restart.START_PROBES - 1))
+    assert judge.hangs(False)
