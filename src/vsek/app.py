@@ -7,6 +7,7 @@ in order.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -21,10 +22,12 @@ import uvicorn
 
 from vsek import ari
 from vsek.call.events import CommandFailed, Examined
+from vsek.call.model import Directory as CallDirectory
 from vsek.domain.directory import Directory
 from vsek.domain.records import Record, RecordingMade
 from vsek.embedded.packages import find_tool
-from vsek.errors import ServiceError
+from vsek.errors import ServiceError, VsekError
+from vsek.leadership import Leadership
 from vsek.notify.client import NotesClient
 from vsek.notify.service import serve as serve_notes
 from vsek.operations.watch import Operations as Watch
@@ -41,23 +44,32 @@ from vsek.store.outbox import NoteOutbox, Operations
 from vsek.switchboard.commands import AriCommander
 from vsek.switchboard.control import make_app
 from vsek.switchboard.forwarder import NoteForwarder
+from vsek.switchboard.heartbeat import Heartbeat
 from vsek.switchboard.journal import Journal
 from vsek.switchboard.keeper import Keeper
 from vsek.switchboard.link import AsteriskLink
 from vsek.switchboard.metrics import MeteredRecords, Metrics
 from vsek.switchboard.owner import Switchboard
 from vsek.switchboard.recordings import Recordings
+from vsek.switchboard.salvage import salvage
+from vsek.switchboard.shipper import Shipper
 from vsek.switchboard.translate import Translator
 from vsek.switchboard.writer import RecordWriter
 from vsek.tables import NoteTable, RecordingTable, RecordTable
 
 log = structlog.get_logger(__name__)
 
+ARI_HEARTBEAT_S = 2.5
+"""A line that swallows everything is given up after 1.5 times this; callers wait meanwhile."""
+ARI_WATCH_S = 1.5
 JOURNAL_DAYS = 14
 FAULT_PAUSE_S = 2.0
 STAND_BY_S = 60.0
 """How long a start waits for the switchboard before it to end."""
 STAND_BY_LOOK_S = 0.02
+KEEP_SHIPPED_EVERY_S = 1.0
+LAST_ENTRIES_S = 0.5
+"""How long an end waits for the last of its journal to arrive."""
 LAST_RECORDS_S = 1.0
 """How long an end waits for the database: what is left comes again from the journal."""
 
@@ -81,13 +93,20 @@ class _Process:
     """The parts of ``vsek serve``, and their life together."""
 
     def __init__(
-        self, settings: Settings, connections: pool.Pool, journal: Journal, shipped: int
+        self,
+        settings: Settings,
+        connections: pool.Pool,
+        journal: Journal,
+        leading: tuple[Leadership, Shipper],
+        shipped: int,
     ) -> None:
         self.settings = settings
         self.pool = connections
-        self.table = RecordTable(connections)
+        self.leadership, self.shipper = leading
+        self.table = RecordTable(connections, *leading)
         self.journal = journal
         self.shipped_file = settings.journal_folder / "shipped"
+        self.keep_shipped_at = 0.0
         self.writer = RecordWriter(
             self._apply,
             shipped=shipped,
@@ -102,6 +121,8 @@ class _Process:
             app=s.app,
             command_sockets=s.command_sockets,
             deadline_s=s.deadline_s,
+            heartbeat_s=ARI_HEARTBEAT_S,
+            watch_s=ARI_WATCH_S,
         )
         self.commander = AriCommander(self.ari, s.app, self._post)
         self.metrics = Metrics()
@@ -123,6 +144,7 @@ class _Process:
             translator=Translator(settings.asterisk.default_country),
             after_recovery=self._after_recovery,
         )
+        self.heartbeat = Heartbeat(self.ari, s.app, self._serving)
         self.keeper = self._make_keeper()
         self.watchman = self._make_watchman()
         self.watch = Watch(
@@ -150,13 +172,27 @@ class _Process:
         dsn = settings.database.dsn.get_secret_value()
         connections = await pool.open_pool(dsn, size=settings.database.pool_size)
         stack.push_async_callback(_close_pool, connections)
-        position = await RecordTable(connections).position()
+        leadership = Leadership(connections, dsn)
+        stack.push_async_callback(leadership.release)
+        await leadership.connect()
+        journal = await _own_journal(settings.journal_folder)
+        shipper = Shipper(
+            settings.journal_folder,
+            leadership.ship_entries,
+            leadership.ship_snapshot,
+            transient=(ServiceError, *pool.UNREACHABLE),
+            fatal=(records.StaleEpochError,),
+        )
+        own_shipped = _read_number(settings.journal_folder / "shipped")
+        position = None
+        if await leadership.await_turn(journal, shipper):
+            position = await RecordTable(connections, leadership, shipper).position()
         if position is None:
-            position = _read_number(settings.journal_folder / "shipped")
-        journal = await _own_journal(settings.journal_folder, position + 1)
-        # The one before us may have written more meanwhile; an older position only costs time.
-        position = max(position, await RecordTable(connections).position() or 0)
-        process = cls(settings, connections, journal, position)
+            position = own_shipped
+        journal.skip_to(position)
+        process = cls(settings, connections, journal, (leadership, shipper), position)
+        if leadership.adopted is not None:
+            process.writer.put(salvage(leadership.adopted, own_shipped), position)
         replayed = process.switchboard.restore(position)
         process.metrics.begin(process.switchboard.state)
         log.info("journal_replayed", entries=replayed, calls=len(process.switchboard.state.calls))
@@ -192,11 +228,14 @@ class _Process:
         server = self._control_server()
         tasks = [
             asyncio.create_task(self.writer.run(), name="writer"),
+            asyncio.create_task(self.shipper.run(), name="shipper"),
+            asyncio.create_task(self.leadership.run(self.journal, self.shipper), name="leadership"),
             _kept_running("forwarder", lambda: self._forwarder().run()),
             _kept_running("first_sync", self.keeper.first_sync),
             _kept_running("housekeeping", self._housekeeping),
             _kept_running("watch", self.watch.run),
             _kept_running("recordings", self.recordings.run),
+            _kept_running("heartbeat", self.heartbeat.run),
             asyncio.create_task(server.serve([control]), name="control"),
         ]
         replaced = asyncio.create_task(self.link.replaced.wait(), name="replaced")
@@ -233,6 +272,7 @@ class _Process:
         which the journal is closed."""
         await self.link.close()
         self.switchboard.close()
+        await self._let_go()
         if not self.writer.failing:
             await self.writer.drained(LAST_RECORDS_S)
         for task in tasks:
@@ -241,6 +281,13 @@ class _Process:
         await self.recordings.close()
         await self.ari.close()
         log.info("stopped")
+
+    async def _let_go(self) -> None:
+        """Have the journal's end in the database, then let another one lead."""
+        with contextlib.suppress(TimeoutError, VsekError, *pool.UNREACHABLE):
+            async with asyncio.timeout(LAST_ENTRIES_S):
+                await self.shipper.flush()
+        await self.leadership.release()
 
     def _post(self, event: CommandFailed | Examined) -> None:
         self.switchboard.post(event)
@@ -279,6 +326,11 @@ class _Process:
             NotesClient(notes_settings.url, notes_settings.token.get_secret_value()),
         )
 
+    def _serving(self) -> bool:
+        """Whether callers can be handed to us: clients are known, if only from the journal."""
+        known = self.keeper.loaded or self.switchboard.state.directory != CallDirectory()
+        return self.link.up and known
+
     async def _housekeeping(self) -> None:
         while True:
             await asyncio.sleep(3600)
@@ -299,7 +351,10 @@ class _Process:
         await self.table.apply(batch, number)
         if any(isinstance(record, RecordingMade) for record in batch):
             self.recordings.look()
-        _write_number(self.shipped_file, number)
+        # Read only by a start without a database; an older number costs time and nothing else.
+        if time.monotonic() >= self.keep_shipped_at:
+            self.keep_shipped_at = time.monotonic() + KEEP_SHIPPED_EVERY_S
+            _write_number(self.shipped_file, number)
 
     async def _load_directory(self) -> Directory:
         async with pool.acquire(self.pool) as connection:
@@ -360,14 +415,14 @@ def control_socket(path: Path) -> socket.socket:
     return listener
 
 
-async def _own_journal(folder: Path, first_number: int) -> Journal:
+async def _own_journal(folder: Path) -> Journal:
     """The journal, as soon as a switchboard that still runs has let go of it."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + STAND_BY_S
     standing_by = False
     while True:
         try:
-            return Journal(folder, first_number=first_number)
+            return Journal(folder)
         except ServiceError as error:
             if error.error_id != "journal_locked" or loop.time() >= deadline:
                 raise

@@ -55,7 +55,6 @@ _QUIET_FILES = {
     "cdr": "[general]\nenable = no\n",
     "cel": "[general]\nenable = no\n",
     "ccss": "[general]\n",
-    "features": "[general]\n",
     "acl": "",
     "udptl": "[general]\n",
     "pjproject": "",
@@ -125,6 +124,11 @@ class PrivateAsterisk:
         """Asterisk's own logs: ``messages`` and ``security``."""
         return self.home / "log"
 
+    @property
+    def ledger(self) -> Path:
+        """Where the dialplan writes its call ledger."""
+        return self.home / "ledger"
+
     def settings(self) -> dict[str, Any]:
         """The part of vsek's settings that leads to this server."""
         return {
@@ -144,7 +148,7 @@ class PrivateAsterisk:
                 "asterisk_folder": str(self.sounds),
                 "music_conf": str(self.music_conf),
             },
-            "asterisk": {"agent_transport": "agents"},
+            "asterisk": {"agent_transport": "agents", "ledger_folder": str(self.ledger)},
         }
 
     async def start(self) -> None:
@@ -216,7 +220,7 @@ class PrivateAsterisk:
         self._load_secrets()
         shutil.rmtree(etc, ignore_errors=True)
         shutil.copytree(source, etc, ignore=shutil.ignore_patterns("*.example", "README*"))
-        for name in ("lib/keys", "spool", "log", "run"):
+        for name in ("lib/keys", "spool/recording/vsek", "log", "run", "ledger"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
         for name, text in _QUIET_FILES.items():
             (etc / f"{name}.conf").write_text(text)
@@ -247,6 +251,9 @@ class PrivateAsterisk:
         # and it only reads them.
         self.home.chmod(0o755)
         etc.chmod(0o700)
+        # Callers' numbers, and what they said.
+        self.ledger.chmod(0o700)
+        (self.home / "spool/recording").chmod(0o700)
         self._account.own(self.home)
         self.sounds.chmod(0o755)
         self.music_conf.chmod(0o644)
@@ -269,7 +276,11 @@ class PrivateAsterisk:
             "manager-general": f"port = {self.ami_port}\n",
             "manager": f"secret = {self.ami_secret}\n",
             "musiconhold": f"[default](+)\ndirectory = {moh}\n\n#tryinclude {self.music_conf}\n",
-            "extensions": f"[globals](+)\nVSEK_SOUNDS = {etc / 'vsek-sounds'}\n\n",
+            "extensions": (
+                f"[globals](+)\nVSEK_SOUNDS = {etc / 'vsek-sounds'}\n"
+                f"VSEK_LEDGER = {self.ledger}\n"
+                f"VSEK_LANGUAGES = {self.sounds / 'languages.conf'}\n\n"
+            ),
             "pjsip": (
                 "; This machine only. Calls from loopback without authentication are the public\n"
                 "; network.\n"

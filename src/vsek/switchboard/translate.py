@@ -56,9 +56,8 @@ class Translator:
             case ChannelDestroyed():
                 return ev.ChannelGone(ChannelId(event.channel.id), event.cause)
             case StasisEnd() if not event.channel.id.startswith(OURS):
-                if event.channel.dialplan.context == FALLBACK_CONTEXT:
-                    return ev.CallerDiverted(ChannelId(event.channel.id))
-                return ev.ChannelGone(ChannelId(event.channel.id))
+                # A hang-up was reported before this, so the dialplan has taken the caller.
+                return ev.CallerDiverted(ChannelId(event.channel.id))
             case ChannelEnteredBridge() if event.channel is not None and event.bridge.id.startswith(
                 OURS
             ):
