@@ -17,6 +17,7 @@ from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call import script
 from vsek.call.desk import GUARD, Desk, forget_if_empty
+from vsek.call.fallback import remember
 from vsek.call.model import Call, ClientScript, Directory, Leg, LegStage, State
 from vsek.call.reconcile import NO_CALL, reconcile
 from vsek.call.table import TABLE, Happening
@@ -92,8 +93,8 @@ def happen(desk: Desk, call: Call, happening: Happening, *detail: Any) -> None:
 
 def _arrived(desk: Desk, event: ev.CallArrived) -> None:
     state = desk.state
-    if event.channel_id in state.channels:
-        return  # seen already: reported again after a reconnect
+    if event.channel_id in state.channels or event.channel_id in state.told:
+        return  # seen already: reported again after a reconnect, or later than its end
     call = _open(desk, event, desk.now)
     client = call.script
     directory = state.directory
@@ -181,6 +182,7 @@ def _caller_event(desk: Desk, call: Call, event: ChannelEvent) -> None:
         case ev.ChannelGone():
             del desk.state.channels[call.channel_id]
             call.caller_gone = True
+            remember(desk.state, call.channel_id, call.call_id)
             happen(desk, call, Happening.CALLER_GONE)
             if call.call_id in desk.state.calls:
                 forget_if_empty(desk, call)

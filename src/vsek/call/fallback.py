@@ -22,7 +22,7 @@ GUARD_FALLBACK_S = 600.0
 GUARD_LEDGER_S = 30.0
 """The same once the caller is gone."""
 TOLD_LIMIT = 2000
-"""Channels that are remembered as told of."""
+"""Channels whose call is remembered, so that a line of the ledger that comes late is about it."""
 
 
 def remember(state: State, channel_id: ChannelId, call_id: CallId) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from vsek.call import effects as do
 from vsek.call.desk import Desk, forget_if_empty
 from vsek.call.events import Reconciled
+from vsek.call.fallback import remember
 from vsek.call.model import Asking, Call, Leg, LegStage
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
@@ -34,6 +35,7 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
         if not call.caller_gone and call.channel_id not in world.channels:
             del state.channels[call.channel_id]
             call.caller_gone = True
+            remember(state, call.channel_id, call.call_id)
             if call.reason_if_left == CALLER_HANGUP:
                 call.reason_if_left = FOUND_GONE
             happen(desk, call, Happening.CALLER_GONE)
@@ -85,6 +87,7 @@ def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
     up = world.channels[call.channel_id] == "Up"
     if call.bridge_id and call.bridge_id not in world.bridges and call.stage is not Stage.ENDED:
         desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
+    _stop_last_recording(desk, call, world)
     match call.stage:
         case Stage.ENDED:
             desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
@@ -111,6 +114,8 @@ def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
 def _ask_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
     screened = call.screened
     assert screened is not None
+    if screened.asking is not Asking.PROMPT:
+        _stop_last_sound(desk, call)
     match screened.asking:
         case Asking.PROMPT if not up:
             _start_again(desk, call)
@@ -163,6 +168,15 @@ def _stop_last_sound(desk: Desk, call: Call) -> None:
     if call.sounds:
         last = f"{OURS}{call.call_id}-s{call.sounds}"
         desk.do(do.StopSound(call.call_id, call.channel_id, last))
+
+
+def _stop_last_recording(desk: Desk, call: Call, world: Reconciled) -> None:
+    """The same of a recording; nobody can be joined who is being recorded."""
+    screened = call.screened
+    if screened is not None and screened.recording in world.recordings:
+        asking = call.stage is Stage.SCREENING and screened.asking is Asking.RECORDING
+        if not asking:
+            desk.do(do.StopRecording(call.call_id, call.channel_id, screened.recording))
 
 
 def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:

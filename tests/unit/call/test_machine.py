@@ -10,17 +10,30 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from tests.unit.call.world import AGENTS, CLOSED, GREET, MUTE, RING, UNKNOWN, House, directory
+from tests.unit.call.world import (
+    AGENTS,
+    CLOSED,
+    GREET,
+    KEYS,
+    MUTE,
+    RING,
+    SCREEN,
+    UNKNOWN,
+    House,
+    directory,
+)
 
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied
 from vsek.acd.state import AgentState, Rules
 from vsek.call import effects as do
 from vsek.call import events as ev
-from vsek.domain.ids import AgentId, ChannelId
+from vsek.domain.ids import OURS, AgentId, ChannelId
+from vsek.domain.ledger import Served
+from vsek.domain.outcomes import Finding
 
 _PICK = st.integers(0, 1_000)
 _AGENTS = st.sampled_from(AGENTS)
-_MAY_FAIL = (do.CreateLeg, do.Dial, do.Join, do.Play)
+_MAY_FAIL = (do.CreateLeg, do.Dial, do.Join, do.Play, do.Record, do.Brief)
 _RULES = st.builds(
     Rules,
     ring_timeout_s=st.just(20.0),
@@ -39,7 +52,7 @@ class Telephony(RuleBasedStateMachine):
         return {key: channel.state for key, channel in self.house.asterisk.channels.items()}
 
     def callers(self) -> list[ChannelId]:
-        return [key for key in self.world if not key.startswith("vsekcall-")]
+        return [key for key in self.world if not key.startswith(OURS)]
 
     def phones(self, *states: str) -> list[ChannelId]:
         channels = self.house.asterisk.channels
@@ -59,7 +72,10 @@ class Telephony(RuleBasedStateMachine):
     # Callers
 
     @precondition(lambda self: self.house.asterisk.listening)
-    @rule(did=st.sampled_from([RING, GREET, GREET, MUTE, CLOSED, UNKNOWN]), settle=st.booleans())
+    @rule(
+        did=st.sampled_from([RING, GREET, GREET, MUTE, SCREEN, SCREEN, KEYS, CLOSED, UNKNOWN]),
+        settle=st.booleans(),
+    )
     def call(self, did: str, settle: bool) -> None:
         self.house.asterisk.call(did)
         self.after(settle)
@@ -71,11 +87,66 @@ class Telephony(RuleBasedStateMachine):
         self.house.asterisk.end(callers[pick % len(callers)])
         self.after(settle)
 
-    @precondition(lambda self: any(c.sounds for c in self.house.asterisk.channels.values()))
+    def busy(self) -> list[ChannelId]:
+        return [key for key, channel in self.house.asterisk.channels.items() if channel.jobs]
+
+    @precondition(lambda self: self.busy())
     @rule(pick=_PICK, settle=st.booleans())
     def sound_ends(self, pick: int, settle: bool) -> None:
-        playing = [k for k, c in self.house.asterisk.channels.items() if c.sounds]
-        self.house.asterisk.sound_ends(playing[pick % len(playing)])
+        busy = self.busy()
+        self.house.asterisk.sound_ends(busy[pick % len(busy)])
+        self.after(settle)
+
+    @precondition(lambda self: self.house.examining)
+    @rule(pick=_PICK, finding=st.sampled_from(Finding), settle=st.booleans())
+    def examined(self, pick: int, finding: Finding, settle: bool) -> None:
+        self.house.examined(finding, 2.0, pick % len(self.house.examining))
+        self.after(settle)
+
+    @precondition(lambda self: self.world)
+    @rule(pick=_PICK, key=st.sampled_from("129#"), settle=st.booleans())
+    def key(self, pick: int, key: str, settle: bool) -> None:
+        channels = list(self.world)
+        self.house.asterisk.press(channels[pick % len(channels)], key)
+        self.after(settle)
+
+    # The dialplan serves callers who wait too long without a sign of life, and writes its ledger
+
+    def waiting(self) -> list[ChannelId]:
+        channels = self.house.asterisk.channels
+        return [k for k in self.callers() if not channels[k].bridge and not channels[k].fallback]
+
+    @precondition(lambda self: self.waiting())
+    @rule(pick=_PICK, settle=st.booleans())
+    def diverted(self, pick: int, settle: bool) -> None:
+        waiting = self.waiting()
+        self.house.asterisk.divert(waiting[pick % len(waiting)])
+        self.after(settle)
+
+    def left(self) -> list[ChannelId]:
+        return [k for k, c in self.house.asterisk.channels.items() if c.fallback and not c.message]
+
+    @precondition(lambda self: self.left())
+    @rule(pick=_PICK)
+    def message(self, pick: int) -> None:
+        left = self.left()
+        self.house.asterisk.leave_message(left[pick % len(left)])
+
+    def untold(self) -> list[ev.LedgerTold]:
+        """What the ledger has to tell: of calls without an outcome, and of those it served."""
+        house = self.house
+        return [
+            line
+            for line in house.asterisk.ledger
+            if line.served is Served.FALLBACK
+            or house.channels_of.get(line.arrival.channel_id) not in house.closed
+        ]
+
+    @precondition(lambda self: self.untold() and not self.down)
+    @rule(pick=_PICK, settle=st.booleans())
+    def ledger_told(self, pick: int, settle: bool) -> None:
+        untold = self.untold()
+        self.house.decide(untold[pick % len(untold)])
         self.after(settle)
 
     # Agents
@@ -227,6 +298,9 @@ class Telephony(RuleBasedStateMachine):
             for channel_id in self.callers():
                 house.asterisk.end(channel_id)
         house.settle()
+        for line in self.untold():
+            house.decide(line)
+        house.settle()
         for _ in range(50):
             if not house.state.timers:
                 break
@@ -238,6 +312,8 @@ class Telephony(RuleBasedStateMachine):
         assert not house.state.acd.calls
         assert not house.asterisk.channels
         assert not house.asterisk.bridges
+        # Nothing of what a caller said stays behind unless somebody asked for it.
+        assert house.asterisk.losses or house.asterisk.stored <= {made.name for made in house.made}
         assert set(house.opened) == set(house.closed)
         idle = (AgentState.READY, AgentState.LOGGED_OUT, AgentState.PAUSED)
         assert all(agent.state in idle for agent in house.state.acd.agents.values())

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 from tests.unit.call.test_machine import Telephony
-from tests.unit.call.world import AGENTS, CLOSED, GREET, MUTE, RING, UNKNOWN
+from tests.unit.call.world import AGENTS, CLOSED, GREET, KEYS, MUTE, RING, SCREEN, UNKNOWN
 
 from vsek.acd.state import Rules
+from vsek.domain.outcomes import Finding
 
 WALKS = 60
 STEPS = 60
@@ -51,12 +52,16 @@ class Walk:
         times: dict[str, Callable[[], Any]] = {"times": lambda: chance.randint(1, 4)}
         likely: Callable[[], bool] = lambda: self.coin(0.8)  # noqa: E731
         up = house.asterisk.listening
-        dids = [RING, RING, GREET, GREET, GREET, MUTE, CLOSED, UNKNOWN]
-        playing = any(channel.sounds for channel in house.asterisk.channels.values())
+        dids = [RING, RING, GREET, GREET, MUTE, SCREEN, SCREEN, SCREEN, KEYS, CLOSED, UNKNOWN]
+        speech: Callable[[], Finding] = lambda: chance.choice([*Finding, *[Finding.SPEECH] * 6])  # noqa: E731
         table: list[tuple[float, object, str, dict[str, Callable[[], Any]]]] = [
             (8, up and len(machine.callers()) < 5, "call", {"did": lambda: chance.choice(dids)}),
             (3, machine.callers(), "caller_hangs_up", pick),
-            (4, playing, "sound_ends", pick),
+            (8, machine.busy(), "sound_ends", pick),
+            (8, house.examining, "examined", {**pick, "finding": speech}),
+            (1, machine.world, "key", {**pick, "key": lambda: chance.choice("129#")}),
+            (0.3 if up else 2, machine.waiting(), "diverted", pick),
+            (1, not machine.down and machine.untold(), "ledger_told", pick),
             (2, True, "register", {**agent, "registered": likely}),
             (2, True, "wish", {**agent, "ready": likely}),
             (6, machine.phones("Down"), "phone_rings", pick),
@@ -72,6 +77,7 @@ class Walk:
             (6, not up, "reconnect", {"at_once": self.coin}),
         ]
         bare: list[tuple[float, object, str, dict[str, Callable[[], Any]]]] = [
+            (1, machine.left(), "message", pick),
             (
                 1,
                 True,

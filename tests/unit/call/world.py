@@ -143,8 +143,10 @@ class Asterisk:
         self.now = 0.0
         self.calls = 0
         self.losses = 0
-        self.held_up = 0
-        """Joins that had to wait for a sound; everything else of that connection waited too."""
+        self.unheard: set[ChannelId] = set()
+        """Whose end was told by the ledger alone."""
+        self.waited_for: set[str] = set()
+        """Sounds whose end a join had to wait for; all of that connection waited with it."""
 
     def report(self, event: ev.Event) -> None:
         if self.listening:
@@ -180,7 +182,9 @@ class Asterisk:
         if channel.agent is None:
             self._write_ledger(channel_id, channel)
         # The request to hang up is what is taken for the end, so it comes before the rest.
-        if not channel.fallback:
+        if channel.fallback:
+            self.unheard.add(channel_id)
+        else:
             self.report(ev.ChannelGone(channel_id, cause))
         for job in channel.jobs:
             self._job_done(job)
@@ -332,7 +336,7 @@ class Asterisk:
         for channel_id in both:
             channel = self.channels[channel_id]
             while channel.jobs:
-                self.held_up += 1
+                self.waited_for.add(channel.jobs[0])
                 self.sound_ends(channel_id)
             if channel.bridge:
                 self.bridges[channel.bridge].remove(channel_id)
@@ -342,6 +346,7 @@ class Asterisk:
         return 204
 
     def _stop(self, job: str) -> int:
+        self.waited_for.discard(job)  # it was on its way, and that was all the join waited for
         for channel in self.channels.values():
             if job in channel.jobs:
                 channel.jobs.remove(job)
@@ -577,7 +582,8 @@ class House:
             if call.stage is Stage.ENDED and not call.caller_gone:
                 ghosts.add(call.channel_id)
         for call in live:
-            there.add(call.channel_id)
+            if not call.caller_gone:
+                there.add(call.channel_id)
             if call.leg is not None:
                 there.add(call.leg.channel_id)
             self._check_call(call)
@@ -585,10 +591,11 @@ class House:
         # of a caller who was diverted is told by the ledger alone.
         diverted = {key for key, channel in world.channels.items() if channel.fallback}
         told = {c.channel_id for c in live if c.stage is Stage.FALLBACK}
-        assert self.late or not ghosts - told, "what is over lingers"
+        assert self.late or not ghosts - world.unheard, "what is over lingers"
         assert set(world.channels) - diverted == there - told
         assert set(self.state.channels) == there | ghosts
         assert set(world.bridges) <= {call.bridge_id for call in live}
+        assert self.late or not world.waited_for, "two were joined after somebody heard a sound out"
 
     def _check_call(self, call: Call) -> None:
         world = self.asterisk
