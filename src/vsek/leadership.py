@@ -56,22 +56,32 @@ class Leadership:
 
     # --- at the start ----------------------------------------------------------------------
 
-    async def await_turn(self, journal: Journal, shipper: Shipper) -> None:
-        """Wait until it is our turn; then the newest journal is in ``journal``.
-
-        Returns at once when PostgreSQL is away.
-        """
+    async def connect(self) -> None:
+        """Have the connection ready, if PostgreSQL is there, before the turn comes."""
         try:
             await self._lease.connect()
+        except ServiceError as error:
+            log.error("database_away", error=str(error))
+
+    async def await_turn(self, journal: Journal, shipper: Shipper) -> bool:
+        """Wait until it is our turn; then the newest journal is in ``journal``.
+
+        Returns ``False``, at once, when PostgreSQL is away: then only our own journal counts.
+        """
+        try:
+            if not self._lease.connected:
+                return False
             taken = await self._lease.take()
         except ServiceError as error:
-            log.error("leading_without_database", error=str(error))
-            return
+            log.error("database_away", error=str(error))
+            await self._lease.close()
+            return False
         if not taken:
             log.warning("standing_by", remedy="Another switchboard leads; this one waits for it")
             sdnotify.tell(sdnotify.STANDING_BY)
             await self._stand_by()
         await self._take_over(journal, shipper)
+        return True
 
     async def _stand_by(self) -> None:
         while True:

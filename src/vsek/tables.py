@@ -11,9 +11,11 @@ from vsek.domain.ids import CallId
 from vsek.domain.note import NoteDraft
 from vsek.domain.records import Record
 from vsek.errors import InputError, ServiceError
+from vsek.leadership import Leadership
 from vsek.store import notes as drafts
 from vsek.store import pool, recordings, records
 from vsek.switchboard.recordings import Owed
+from vsek.switchboard.shipper import Shipper
 from vsek.switchboard.writer import RecordWriter
 
 log = structlog.get_logger(__name__)
@@ -25,9 +27,10 @@ DRAIN_S = 5.0
 class RecordTable:
     """Writes records to the database under this process's epoch."""
 
-    def __init__(self, connections: pool.Pool) -> None:
+    def __init__(self, connections: pool.Pool, leadership: Leadership, shipper: Shipper) -> None:
         self._pool = connections
-        self._epoch: int | None = None
+        self._leadership = leadership
+        self._shipper = shipper
 
     async def position(self) -> int | None:
         """How far the journal has arrived, or ``None`` while the database is away."""
@@ -39,12 +42,11 @@ class RecordTable:
             return None
 
     async def apply(self, batch: Sequence[Record], number: int) -> None:
-        """See :func:`vsek.store.records.apply`."""
+        """See :func:`vsek.store.records.apply`; what caused the records is shipped before."""
+        epoch = self._leadership.my_epoch
+        await self._shipper.flush()
         async with pool.acquire(self._pool) as connection:
-            if self._epoch is None:
-                at = await records.journal_seq(connection)
-                self._epoch = await records.start_epoch(connection, at)
-            await records.apply(connection, batch, number, epoch=self._epoch)
+            await records.apply(connection, batch, number, epoch=epoch)
 
 
 class NoteTable:
