@@ -130,6 +130,8 @@ class AlarmSettings(_Section):
     mail: bool = True
     remind_s: float = Field(default=3600.0, ge=0)
     """How often an alarm that goes on is told again; 0: never."""
+    clear_s: float = Field(default=10.0, ge=0)
+    """For how long a trouble must be gone until it is over; sooner it is the same one."""
     nobody_signed_in_s: float = Field(default=20.0, ge=0)
     """A caller waits this long and nobody is signed in."""
     nobody_ready_s: float = Field(default=120.0, ge=0)

@@ -22,7 +22,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vsek.domain.note import NoteKey, NoteRequest
+from vsek.domain.note import MAX_ATTACHED_BYTES, NoteKey, NoteRequest
 from vsek.domain.text import clean_line
 from vsek.errors import InputError, VsekError
 from vsek.notify.backlog import Backlog
@@ -31,6 +31,7 @@ from vsek.notify.mail import message_id
 from vsek.notify.metrics import NoteMetrics
 from vsek.notify.model import (
     DeliveryStatus,
+    ErasedAnswer,
     Health,
     NoteDetail,
     NoteInfo,
@@ -45,8 +46,8 @@ from vsek.ops.exposition import add_metrics
 _log = structlog.get_logger(__name__)
 
 API_VERSION = "1"
-BODY_LIMIT = 512 * 1024
-"""Bytes of a request body."""
+BODY_LIMIT = 512 * 1024 + MAX_ATTACHED_BYTES * 4 // 3
+"""Bytes of a request body: the note and, in Base64, what goes along with it."""
 _ID_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 _PROBLEM_FOR = {
     400: "what is sent is no JSON",
@@ -186,6 +187,12 @@ class NotesApi:
             responses=_responses(401, 404, 503),
             summary="Send now what is not accepted yet",
         )(self.retry)
+        app.delete(
+            "/v1/notes/{note_id}/attachments",
+            dependencies=guarded,
+            responses=_responses(401, 404, 503),
+            summary="Erase what goes along with a note",
+        )(self.erase)
         app.get("/v1/health", responses=_responses(503), summary="How the service is")(self.health)
         app.get("/v1/ready", responses=_responses(503), summary="Whether notes are taken")(
             self.ready
@@ -272,7 +279,8 @@ class NotesApi:
     async def show(self, note_id: str) -> NoteDetail:
         """The note as it was asked for, the text of its mail and what became of it."""
         info, request = await self._found(note_id)
-        text = self._renderer.render(request, info.id).text
+        attached = await self._database.attached(info.id)
+        text = self._renderer.render(request, info.id, attached=attached).text
         return NoteDetail(**dict(info), request=request, text=text)
 
     async def retry(self, note_id: str) -> RetryAnswer:
@@ -282,6 +290,13 @@ class NotesApi:
         self._outbox.wake()
         info, _ = await self._found(note_id)
         return RetryAnswer(requeued=requeued, note=info)
+
+    async def erase(self, note_id: str) -> ErasedAnswer:
+        """Mails that have been sent cannot be called back; what is sent later goes without."""
+        await self._found(note_id)
+        erased = await self._database.erase_attachments(note_id, self._now())
+        _log.info("attachments_erased", note_id=note_id, attachments=erased)
+        return ErasedAnswer(erased=erased)
 
     async def health(self) -> Health:
         """200 as long as notes are taken; 503 when the database is away."""

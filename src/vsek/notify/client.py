@@ -15,7 +15,15 @@ from pydantic import BaseModel, ValidationError
 
 from vsek.domain.note import NoteRequest
 from vsek.errors import InputError, ServiceError
-from vsek.notify.model import Health, NoteDetail, NoteInfo, NoteList, Problem, RetryAnswer
+from vsek.notify.model import (
+    ErasedAnswer,
+    Health,
+    NoteDetail,
+    NoteInfo,
+    NoteList,
+    Problem,
+    RetryAnswer,
+)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -101,6 +109,11 @@ class NotesClient:
     async def retry(self, note_id: str) -> RetryAnswer:
         """Send now whatever of the note is not accepted."""
         return await self._call(RetryAnswer, "POST", f"/v1/notes/{quote(note_id, safe='')}/retry")
+
+    async def erase(self, note_id: str) -> ErasedAnswer:
+        """Erase what goes along with a note."""
+        path = f"/v1/notes/{quote(note_id, safe='')}/attachments"
+        return await self._call(ErasedAnswer, "DELETE", path)
 
     async def health(self) -> Health:
         """How the service is."""

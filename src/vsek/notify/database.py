@@ -53,6 +53,26 @@ SELECT $1, 'note', to_name, to_email, 'queued', $4, $4
 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS recipient (to_name, to_email, place)
 ORDER BY place
 """
+_INSERT_ATTACHMENT_SQL = """
+INSERT INTO notify.attachments (note_id, name, content, removed_at) VALUES ($1, $2, $3, $4)
+"""
+_ATTACHMENTS_SQL = """
+SELECT name, content FROM notify.attachments WHERE note_id = $1 AND content IS NOT NULL
+"""
+_ATTACHED_NAMES_SQL = """
+SELECT name FROM notify.attachments WHERE note_id = $1 AND content IS NOT NULL
+"""
+_ERASE_ATTACHMENTS_SQL = """
+UPDATE notify.attachments SET content = NULL, removed_at = $2
+WHERE note_id = $1 AND content IS NOT NULL
+"""
+# What is still to be sent, to whomever, keeps what goes along with it.
+_EXPIRE_ATTACHMENTS_SQL = """
+UPDATE notify.attachments AS a SET content = NULL, removed_at = $2
+WHERE a.content IS NOT NULL AND NOT EXISTS (
+    SELECT FROM notify.deliveries AS d
+    WHERE d.note_id = a.note_id AND (d.settled_at IS NULL OR d.settled_at > $1))
+"""
 _BY_KEY_SQL = "SELECT note_id, digest FROM notify.notes WHERE key = $1"
 _PARENT_BY_KEY_SQL = """
 SELECT message_id, refers_to FROM notify.notes
@@ -182,7 +202,7 @@ def digest(request: NoteRequest) -> bytes:
     Fields at their default do not count: a later version's new field must not make the repetition
     of an old request look like another one.
     """
-    content = request.model_dump(mode="json", exclude_defaults=True)
+    content = request.without_content().model_dump(mode="json", exclude_defaults=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 
@@ -227,7 +247,7 @@ class Database:
                 new.note_id,
                 new.key,
                 content,
-                request.model_dump_json(),
+                request.without_content().model_dump_json(),
                 request.kind.value,
                 client_id,
                 request.call.id if request.call is not None else None,
@@ -255,6 +275,16 @@ class Database:
                 [recipient.email for recipient in request.recipients],
                 new.received_at,
             )
+            for attachment in request.attachments:
+                # Content that was erased before it came here stays erased.
+                held = bool(attachment.content)
+                await connection.execute(
+                    _INSERT_ATTACHMENT_SQL,
+                    new.note_id,
+                    attachment.name,
+                    attachment.data if held else None,
+                    None if held else new.received_at,
+                )
             return new.note_id, True
 
     async def _references(
@@ -332,6 +362,23 @@ class Database:
             )
         return infos
 
+    async def attached(self, note_id: str) -> set[str]:
+        """Names of the note's attachments that are still here."""
+        async with self._pool.acquire(timeout=_ACQUIRE_S) as connection:
+            return {row["name"] for row in await connection.fetch(_ATTACHED_NAMES_SQL, note_id)}
+
+    async def erase_attachments(self, note_id: str, now: datetime) -> int:
+        """Remove the content of the note's attachments; how many had any."""
+        async with self._pool.acquire(timeout=_ACQUIRE_S) as connection:
+            done = await connection.execute(_ERASE_ATTACHMENTS_SQL, note_id, now)
+            return int(done.split()[-1])
+
+    async def expire_attachments(self, before: datetime, now: datetime) -> int:
+        """Remove the content of attachments of notes that were settled ``before``; how many."""
+        async with self._pool.acquire(timeout=_ACQUIRE_S) as connection:
+            done = await connection.execute(_EXPIRE_ATTACHMENTS_SQL, before, now)
+            return int(done.split()[-1])
+
     async def retry(self, note_id: str, now: datetime) -> int:
         """Queue whatever of the note is not accepted for ``now``; how many deliveries that are.
 
@@ -362,8 +409,10 @@ class Database:
             if row is None:
                 yield None
                 return
+            rows = await connection.fetch(_ATTACHMENTS_SQL, row["note_id"])
+            contents = {found["name"]: found["content"] for found in rows}
             await connection.execute(_NO_IDLE_LIMIT_SQL)
-            yield Claim(connection, _claimed(row), self._operations_email)
+            yield Claim(connection, _claimed(row), contents, self._operations_email)
 
 
 def _claimed(row: asyncpg.Record) -> Claimed:
@@ -386,8 +435,16 @@ def _claimed(row: asyncpg.Record) -> Claimed:
 class Claim:
     """A claimed delivery and the transaction that holds it."""
 
-    def __init__(self, connection: Connection, delivery: Claimed, operations_email: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        delivery: Claimed,
+        contents: dict[str, bytes],
+        operations_email: str,
+    ) -> None:
         self._connection = connection
+        self.contents = contents
+        """The note's attachments that are still here, by name."""
         self._operations_email = operations_email
         self.delivery = delivery
 

@@ -10,7 +10,7 @@ line breaks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -26,6 +26,15 @@ REFERENCES_LIMIT = 20
 # A message id must fit into one folded header line: Python would encode a longer one as if it
 # were text, and no mail program would recognise it any more.
 _DOMAIN_LIMIT = 40
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment."""
+
+    name: str
+    media_type: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ def _address(name: str, email: str) -> Address:
     return Address(display_name=clean_line(name), addr_spec=email)
 
 
-def compose(envelope: Envelope, rendered: Rendered) -> bytes:
+def compose(envelope: Envelope, rendered: Rendered, files: Sequence[File] = ()) -> bytes:
     """The mail, ready for ``DATA`` (CRLF, 7 bit)."""
     message = EmailMessage(policy=SMTP)
     message["From"] = _address(envelope.sender_name, envelope.sender)
@@ -82,6 +91,9 @@ def compose(envelope: Envelope, rendered: Rendered) -> bytes:
     message["X-Auto-Response-Suppress"] = "OOF, AutoReply"
     message.set_content(rendered.text, cte="quoted-printable")
     message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    for file in files:
+        maintype, _, subtype = file.media_type.partition("/")
+        message.add_attachment(file.data, maintype=maintype, subtype=subtype, filename=file.name)
     # After the content, which clears all headers named Content-….
     message["Content-Language"] = envelope.language
     return message.as_bytes()

@@ -84,6 +84,7 @@ class NoteDetail(NoteInfo):
     """A note with its content."""
 
     request: NoteRequest
+    """Its attachments are named without their content."""
     text: str
     """The mail's text part."""
 
@@ -100,6 +101,12 @@ class RetryAnswer(_Answer):
 
     requeued: int
     note: NoteInfo
+
+
+class ErasedAnswer(_Answer):
+    """How many attachments were erased."""
+
+    erased: int
 
 
 class Health(_Answer):

@@ -26,7 +26,7 @@ import structlog
 
 from vsek.domain.note import NoteRequest, Urgency
 from vsek.notify.database import DATABASE_ERRORS, Claim, Claimed, Database
-from vsek.notify.mail import Envelope, compose, message_id
+from vsek.notify.mail import Envelope, File, compose, message_id
 from vsek.notify.metrics import NoteMetrics
 from vsek.notify.render import Renderer, Undelivered
 from vsek.notify.retry import Attempt, RetryPolicy, Verdict, decide, rest_s
@@ -212,13 +212,13 @@ class Outbox:
         delivery = claim.delivery
         failures = await claim.failures() if delivery.is_copy else []
         try:
-            message = self._message(delivery, failures)
+            message = self._message(delivery, failures, claim.contents)
         except Exception as error:  # noqa: BLE001 - one odd note must not stop all others
             _log.exception("mail_not_rendered", note_id=delivery.note_id)
             return Attempt(Verdict.DEFERRED, None, f"Could not be laid out: {error!r}"[:400])
         return await session.send(delivery.email, message)
 
-    def _message(self, delivery: Claimed, failures: list[str]) -> bytes:
+    def _message(self, delivery: Claimed, failures: list[str], contents: dict[str, bytes]) -> bytes:
         request = NoteRequest.model_validate_json(delivery.request_json)
         undelivered = None
         recipients = list(request.recipients)
@@ -239,9 +239,15 @@ class Outbox:
             language=request.language,
             urgent=request.urgency is Urgency.URGENT,
         )
-        return compose(
-            envelope, self._renderer.render(request, delivery.note_id, undelivered=undelivered)
+        rendered = self._renderer.render(
+            request, delivery.note_id, undelivered=undelivered, attached=contents
         )
+        files = [
+            File(attachment.name, attachment.media_type, contents[attachment.name])
+            for attachment in request.attachments
+            if attachment.name in contents
+        ]
+        return compose(envelope, rendered, files)
 
     def _note_server(self, attempt: Attempt) -> None:
         """Whether the mail server works, as far as this attempt shows."""

@@ -8,13 +8,14 @@ tables, inline styles, nothing loaded from elsewhere, one column that fits a tel
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 import jinja2
 
-from vsek.domain.note import NoteKind, NoteRequest, Urgency
-from vsek.domain.outcomes import FOUND_GONE, RING_LIMIT, Outcome, Stage
+from vsek.domain.note import NoteKind, NoteRecording, NoteRequest, RecordingFate, Urgency
+from vsek.domain.outcomes import FALLBACK, FAX, FOUND_GONE, MISSED, RING_LIMIT, Outcome, Stage
 from vsek.domain.text import clean_line
 from vsek.notify.formats import Phone, duration, moment, phone
 from vsek.notify.words import WORDS, Words
@@ -73,6 +74,8 @@ class Rendered:
 
 def caller_label(request: NoteRequest, country: str) -> str:
     """Who called, in a few words: name and company, else the number, else that it is unknown."""
+    if request.kind is NoteKind.OPERATIONS and request.call is None:
+        return ""  # an alarm: nobody called
     words = WORDS[request.language]
     caller = request.caller
     parts = [clean_line(part, _SUBJECT_PART_LIMIT) for part in (caller.name, caller.company)]
@@ -93,10 +96,14 @@ def subject(request: NoteRequest, country: str, *, undelivered: bool = False) ->
             what = words.subject_call
         case NoteKind.MISSED_CALL:
             what = words.subject_missed
+        case NoteKind.VOICEMAIL:
+            what = words.subject_voicemail
         case NoteKind.OPERATIONS:
             what = words.subject_operations
     who = caller_label(request, country)
-    if request.kind is NoteKind.OPERATIONS and request.call is not None:
+    if request.kind is NoteKind.OPERATIONS and request.call is None:
+        what, who = "vsek", clean_line(request.concern, 150)
+    elif request.kind is NoteKind.OPERATIONS and request.call is not None:
         dialled = phone(request.call.did, country)
         who = dialled.shown if dialled is not None else who
     line = f"{what}: {who}"
@@ -132,10 +139,34 @@ def _abandoned(request: NoteRequest, words: Words) -> str:
         return words.missed_greeting
     if stage is Stage.ANNOUNCEMENT:
         return words.missed_announcement
+    if stage is Stage.SCREENING:
+        return words.missed_screening
     waited_s = _waited_s(request)
     if waited_s is None or waited_s < 1:
         return words.missed_waiting_short
-    return words.missed_waiting.format(duration=duration(waited_s, words))
+    text = words.missed_briefing if stage is Stage.BRIEFING else words.missed_waiting
+    return text.format(duration=duration(waited_s, words))
+
+
+def _disturbed(request: NoteRequest, words: Words) -> str:
+    """The headline of a call that the switchboard was not there for; empty for all others."""
+    call = request.call
+    if call is None or (call.reason not in (FALLBACK, MISSED) and call.stage is not Stage.FALLBACK):
+        return ""
+    match call.outcome:
+        case Outcome.VOICEMAIL:
+            empty = all(one.fate is RecordingFate.EMPTY for one in request.recordings)
+            if request.recordings and empty:
+                return words.disturbed_empty
+            return words.disturbed_message
+        case Outcome.FAILED:
+            return words.disturbed_no_message
+        case Outcome.ABANDONED if call.reason == MISSED:
+            return words.disturbed_missed
+        case Outcome.ABANDONED:
+            return words.disturbed_hung_up
+        case _:
+            return ""
 
 
 def _without_talk(request: NoteRequest, words: Words) -> str:
@@ -143,8 +174,13 @@ def _without_talk(request: NoteRequest, words: Words) -> str:
     call = request.call
     if call is None or call.outcome is None or call.reason in _NOT_HUNG_UP:
         return words.missed_other
+    disturbed = _disturbed(request, words)
+    if disturbed:
+        return disturbed
     if call.reason == "closed":
         return words.missed_closed
+    if call.reason == FAX:
+        return words.fax
     if call.outcome is Outcome.ABANDONED:
         return _abandoned(request, words)
     return words.outcome.get(call.outcome, words.missed_other)
@@ -155,7 +191,7 @@ def _headline(request: NoteRequest, words: Words) -> str:
         return request.concern
     if request.kind is NoteKind.OPERATIONS:
         return words.unknown_number
-    if request.kind is NoteKind.MISSED_CALL:
+    if request.kind in (NoteKind.MISSED_CALL, NoteKind.VOICEMAIL):
         return _without_talk(request, words)
     if request.text:
         return words.more
@@ -179,7 +215,8 @@ def _details(request: NoteRequest, zone: ZoneInfo, words: Words, country: str) -
         rows.append(Row(words.taken_by, request.taken_by))
     waited_s = _waited_s(request)
     # For a call lost while it waited the headline says it.
-    said = call is None or (call.stage is Stage.WAITING and call.reason not in _NOT_HUNG_UP)
+    in_headline = (Stage.WAITING, Stage.BRIEFING)
+    said = call is None or (call.stage in in_headline and call.reason not in _NOT_HUNG_UP)
     if call is not None and call.reason == FOUND_GONE:
         said = True  # how long the caller waited, nobody knows
     if request.kind is NoteKind.MISSED_CALL and waited_s is not None and not said:
@@ -196,6 +233,37 @@ def _details(request: NoteRequest, zone: ZoneInfo, words: Words, country: str) -
                 rows.append(Row(label, number.shown))
         rows.append(Row(words.call, call.id))
     return rows
+
+
+def _voice(request: NoteRequest, words: Words, attached: Collection[str]) -> list[Row]:
+    """What the caller chose and said before anybody talked with them."""
+    rows: list[Row] = []
+    screening = request.screening
+    if screening is not None and screening.choice:
+        value = screening.choice
+        if screening.key:
+            value = words.chosen_value.format(choice=screening.choice, key=screening.key)
+        rows.append(Row(words.chosen, value))
+    fax = request.call is not None and request.call.reason == FAX  # the headline says it
+    if screening is not None and screening.finding in words.finding and not fax:
+        rows.append(Row(words.finding_label, words.finding[screening.finding]))
+    rows += [
+        Row(words.recording[recording.kind], _recording(recording, words, attached))
+        for recording in request.recordings
+    ]
+    return rows
+
+
+def _recording(recording: NoteRecording, words: Words, attached: Collection[str]) -> str:
+    fate = recording.fate
+    if fate is RecordingFate.ATTACHED and recording.attachment not in attached:
+        fate = RecordingFate.ERASED
+    parts = [words.recording_fate[fate]]
+    if recording.seconds is not None and fate is not RecordingFate.EMPTY:
+        parts.insert(0, duration(recording.seconds, words))
+    if recording.consent and fate in (RecordingFate.ATTACHED, RecordingFate.NOT_KEPT):
+        parts.append(words.recording_consent)
+    return "; ".join([", ".join(parts[:2]), *parts[2:]])
 
 
 def _phones(request: NoteRequest, words: Words, country: str) -> tuple[Row, ...]:
@@ -221,8 +289,11 @@ def view(
     *,
     country: str,
     undelivered: Undelivered | None = None,
+    attached: Collection[str] | None = None,
 ) -> NoteView:
     """Everything that the templates show, in the note's language."""
+    if attached is None:
+        attached = {attachment.name for attachment in request.attachments}
     words = WORDS[request.language]
     zone = ZoneInfo(request.timezone)
     notices: list[str] = []
@@ -265,7 +336,10 @@ def view(
         call_number_label=button.label if button is not None else "",
         contact_rows=tuple(contact_rows),
         text=text,
-        fields=tuple(Row(name, value) for name, value in request.fields.items() if value),
+        fields=(
+            *_voice(request, words, attached),
+            *(Row(name, value) for name, value in request.fields.items() if value),
+        ),
         details=tuple(_details(request, zone, words, country)),
         footer=tuple(footer),
         words=words,
@@ -332,9 +406,15 @@ class Renderer:
         note_id: str,
         *,
         undelivered: Undelivered | None = None,
+        attached: Collection[str] | None = None,
     ) -> Rendered:
-        """The note as subject, text and HTML."""
-        note = view(request, note_id, country=self.country, undelivered=undelivered)
+        """The note as subject, text and HTML.
+
+        ``attached`` names the attachments that go along with it; ``None``: all of them.
+        """
+        note = view(
+            request, note_id, country=self.country, undelivered=undelivered, attached=attached
+        )
         return Rendered(
             subject=note.subject,
             text=self._text.render(note=note, words=note.words).strip("\n") + "\n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -14,7 +15,7 @@ import uvicorn
 from vsek.errors import InputError, ServiceError
 from vsek.notify.api import NotesApi
 from vsek.notify.backlog import Backlog
-from vsek.notify.database import Database
+from vsek.notify.database import DATABASE_ERRORS, Database
 from vsek.notify.metrics import NoteMetrics
 from vsek.notify.outbox import Outbox, utc_now
 from vsek.notify.render import Renderer
@@ -27,6 +28,7 @@ _log = structlog.get_logger(__name__)
 
 _WORKERS = 4
 _GRACE_S = 5
+_TIDY_EVERY_S = 3600.0
 
 
 def _listen(url: str) -> socket.socket:
@@ -95,6 +97,19 @@ async def _pet() -> None:
         await asyncio.sleep(every_s / 3)
 
 
+async def _tidy(database: Database, keep_days: float) -> None:
+    """Remove attachments whose time is over, until cancelled."""
+    while True:
+        now = utc_now()
+        try:
+            removed = await database.expire_attachments(now - timedelta(days=keep_days), now)
+            if removed:
+                _log.info("attachments_removed", attachments=removed)
+        except DATABASE_ERRORS as error:
+            _log.warning("attachments_not_removed", error=repr(error))
+        await asyncio.sleep(_TIDY_EVERY_S)
+
+
 async def _run(
     settings: Settings,
     pool: asyncpg.Pool[asyncpg.Record],
@@ -144,6 +159,7 @@ async def _run(
         watching = [
             group.create_task(backlog.run(), name="backlog"),
             group.create_task(_pet(), name="watchdog"),
+            group.create_task(_tidy(database, settings.notes.keep_recordings_days), name="tidying"),
         ]
         sdnotify.tell(sdnotify.READY)
         await stop.wait()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from vsek.domain.note import Action, Language
-from vsek.domain.outcomes import Outcome
+from vsek.domain.note import Action, Language, RecordingFate
+from vsek.domain.outcomes import Finding, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Words:
 
     subject_call: str
     subject_missed: str
+    subject_voicemail: str
     subject_operations: str
     subject_urgent: str
     subject_correction: str
@@ -64,10 +65,28 @@ class Words:
     missed_waiting: str
     missed_waiting_short: str
     missed_announcement: str
+    missed_screening: str
+    missed_briefing: str
     missed_other: str
+    # The next five: vsek was away.
+    disturbed_message: str
+    disturbed_no_message: str
+    disturbed_hung_up: str
+    disturbed_missed: str
+    disturbed_empty: str
+    fax: str
     outcome: dict[Outcome, str]
     unknown_number: str
     unknown_number_remedy: str
+
+    chosen: str
+    chosen_value: str
+    finding_label: str
+    finding: dict[Finding, str]
+    recording: dict[str, str]
+    """Labels, by kind."""
+    recording_fate: dict[RecordingFate, str]
+    recording_consent: str
 
     footer: str
     footer_client: str
@@ -94,6 +113,7 @@ _GERMAN: Final = Words(
     minutes="{m} min {s} s",
     subject_call="Anruf",
     subject_missed="Verpasster Anruf",
+    subject_voicemail="Sprachnachricht",
     subject_operations="Unbekannte Nummer angerufen",
     subject_urgent="[Dringend]",
     subject_correction="Korrektur",
@@ -140,7 +160,15 @@ _GERMAN: Final = Words(
     missed_waiting="Verpasster Anruf: nach {duration} Wartezeit aufgelegt.",
     missed_waiting_short="Verpasster Anruf: aufgelegt, bevor jemand abheben konnte.",
     missed_announcement="Verpasster Anruf: die Ansage lief, dann wurde aufgelegt.",
+    missed_screening="Verpasster Anruf: bei der Frage nach Name und Anliegen aufgelegt.",
+    missed_briefing="Verpasster Anruf: nach {duration} aufgelegt, kurz vor dem Gespräch.",
     missed_other="Verpasster Anruf: es kam kein Gespräch zustande.",
+    disturbed_message="Unser System war gestört; es wurde eine Nachricht hinterlassen.",
+    disturbed_no_message="Unser System war gestört: Ansage gehört, keine Nachricht hinterlassen.",
+    disturbed_hung_up="Unser System war gestört; vor der Ansage wurde aufgelegt.",
+    disturbed_missed="Unser System war gestört; aufgelegt, bevor jemand abheben konnte.",
+    disturbed_empty="Unser System war gestört: Ansage gehört, danach nichts gesagt.",
+    fax="Ein Faxgerät hat angerufen.",
     outcome={
         Outcome.FAILED: "Verpasster Anruf: eine technische Störung hat ihn abgebrochen.",
         Outcome.VOICEMAIL: "Eine Sprachnachricht wurde hinterlassen.",
@@ -150,6 +178,26 @@ _GERMAN: Final = Words(
     },
     unknown_number="Ein Anruf kam unter einer Nummer an, die keinem Auftraggeber zugeordnet ist.",
     unknown_number_remedy="Ist es die Nummer eines Auftraggebers, tragen Sie sie bei ihm ein.",
+    chosen="Auswahl",
+    chosen_value="{choice} (Taste {key})",
+    finding_label="Zu hören",
+    finding={
+        Finding.SILENCE: "Auf die Frage nach Name und Anliegen wurde nichts gesagt.",
+        Finding.MUSIC: "Auf die Frage nach Name und Anliegen war nur Musik zu hören.",
+        Finding.FAX: "Töne eines Faxgeräts oder Modems.",
+        Finding.MACHINE: "Nur Signaltöne, keine Stimme.",
+    },
+    recording={"screening": "Aufnahme", "voicemail": "Sprachnachricht"},
+    recording_fate={
+        RecordingFate.ATTACHED: "im Anhang",
+        RecordingFate.NOT_KEPT: "diente nur der Annahme des Gesprächs und wurde gelöscht",
+        RecordingFate.LATE: "noch nicht eingetroffen; sobald sie da ist, erhalten Sie sie",
+        RecordingFate.LOST: "verloren gegangen",
+        RecordingFate.EMPTY: "ohne Inhalt: es wurde nichts gesagt",
+        RecordingFate.TOO_LARGE: "zu groß für eine E-Mail; bitte fragen Sie bei uns danach",
+        RecordingFate.ERASED: "gelöscht",
+    },
+    recording_consent="auf die Aufnahme wurde vorher hingewiesen",
     footer="Notiz {note}",
     footer_client="Ihr Telefonsekretariat für {client}",
 )
@@ -175,6 +223,7 @@ _ENGLISH: Final = Words(
     minutes="{m} min {s} s",
     subject_call="Call",
     subject_missed="Missed call",
+    subject_voicemail="Voice message",
     subject_operations="Unknown number called",
     subject_urgent="[Urgent]",
     subject_correction="Correction",
@@ -221,7 +270,15 @@ _ENGLISH: Final = Words(
     missed_waiting="Missed call: hung up after waiting {duration}.",
     missed_waiting_short="Missed call: hung up before anybody could answer.",
     missed_announcement="Missed call: hung up after the announcement.",
+    missed_screening="Missed call: hung up when asked for name and concern.",
+    missed_briefing="Missed call: hung up after {duration}, just before the talk.",
     missed_other="Missed call: nobody could talk with the caller.",
+    disturbed_message="Our system was disturbed; the caller left a message.",
+    disturbed_no_message="Our system was disturbed; announcement heard, no message left.",
+    disturbed_hung_up="Our system was disturbed; hung up before the announcement.",
+    disturbed_missed="Our system was disturbed; hung up before anybody could answer.",
+    disturbed_empty="Our system was disturbed; announcement heard, nothing said.",
+    fax="A fax machine called.",
     outcome={
         Outcome.FAILED: "Missed call: it broke off because of a technical fault.",
         Outcome.VOICEMAIL: "A voice message was left.",
@@ -231,6 +288,26 @@ _ENGLISH: Final = Words(
     },
     unknown_number="A call arrived at a number that belongs to no client.",
     unknown_number_remedy="If the number dialled belongs to a client, enter it in the account.",
+    chosen="Choice",
+    chosen_value="{choice} (key {key})",
+    finding_label="Heard",
+    finding={
+        Finding.SILENCE: "Nothing was said when asked for name and concern.",
+        Finding.MUSIC: "Nothing but music when asked for name and concern.",
+        Finding.FAX: "The tones of a fax machine or a modem.",
+        Finding.MACHINE: "Signal tones only, no voice.",
+    },
+    recording={"screening": "Recording", "voicemail": "Voice message"},
+    recording_fate={
+        RecordingFate.ATTACHED: "attached",
+        RecordingFate.NOT_KEPT: "served to take the call and was deleted",
+        RecordingFate.LATE: "not here yet; you will get it as soon as it is",
+        RecordingFate.LOST: "lost",
+        RecordingFate.EMPTY: "without content: nothing was said",
+        RecordingFate.TOO_LARGE: "too large for a mail; please ask us for it",
+        RecordingFate.ERASED: "erased",
+    },
+    recording_consent="the caller had been told of the recording",
     footer="Note {note}",
     footer_client="Your telephone secretariat for {client}",
 )
