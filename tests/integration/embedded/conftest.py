@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any, TypeVar
 import pytest
 
 from vsek.ari import Client, Event
+from vsek.demo.events import eventually
 from vsek.embedded.asterisk import PrivateAsterisk
+from vsek.switchboard.heartbeat import VARIABLE, Heartbeat
 
 _E = TypeVar("_E", bound=Event)
 
@@ -92,7 +95,33 @@ async def client(asterisk: PrivateAsterisk, watcher: Watcher) -> AsyncIterator[C
     async with Client(asterisk.ari_url, "vsek", asterisk.ari_password, app="vsek") as connected:
         connected.on_any_event(watcher.take)
         await connected.wait_connected(10)
-        yield connected
+        async with alive(connected):
+            yield connected
+
+
+@contextlib.asynccontextmanager
+async def alive(client: Client) -> AsyncIterator[Callable[[bool], None]]:
+    """Signs of life meanwhile, without which the dialplan hands nobody over; what it gives takes
+    whether they go on."""
+    going_on = True
+
+    def go_on(wanted: bool) -> None:
+        nonlocal going_on
+        going_on = wanted
+
+    heartbeat = Heartbeat(client, "vsek", lambda: going_on)
+    task = asyncio.create_task(heartbeat.run())
+
+    async def set_once() -> bool | None:
+        reply = await client.http("GET", "asterisk/variable", {"variable": VARIABLE})
+        return True if reply.body["value"] else None
+
+    try:
+        await eventually(set_once, "a first sign of life")
+        yield go_on
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def get(client: Client, path: str, **query: Any) -> Any:
