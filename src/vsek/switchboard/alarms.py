@@ -21,9 +21,6 @@ from vsek.settings import AlarmSettings
 from vsek.switchboard.facts import Facts
 from vsek.switchboard.health import nearly_full
 
-CLEAR_AFTER_S = 10.0
-"""A trouble that comes back sooner is the same one."""
-
 
 class Alarm(StrEnum):
     """What operations are told about."""
@@ -226,7 +223,7 @@ class Watch:
         for key, raised in list(self.raised.items()):
             off = hold[raised.trouble.alarm] is None
             if key not in found and (off or raised.trouble.alarm not in silent):
-                notices.extend(self._gone(key, raised, now))
+                notices.extend(self._gone(key, raised, now, settings.clear_s))
         return notices
 
     def _wrong(
@@ -249,8 +246,8 @@ class Watch:
         raised.told += 1
         return Notice(Change.REMINDED, trouble, raised.since, now, raised.told)
 
-    def _gone(self, key: str, raised: Raised, now: float) -> Iterator[Notice]:
+    def _gone(self, key: str, raised: Raised, now: float, clear_s: float) -> Iterator[Notice]:
         raised.gone_since = min(now, raised.gone_since if raised.gone_since is not None else now)
-        if now - raised.gone_since >= CLEAR_AFTER_S:
+        if now - raised.gone_since >= clear_s:
             del self.raised[key]
             yield Notice(Change.CLEARED, raised.trouble, raised.since, now, raised.told + 1)

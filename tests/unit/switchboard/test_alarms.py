@@ -13,7 +13,6 @@ from vsek.ops.disks import Disk
 from vsek.settings import AlarmSettings
 from vsek.switchboard import alarm_words
 from vsek.switchboard.alarms import (
-    CLEAR_AFTER_S,
     Alarm,
     Change,
     Notice,
@@ -35,6 +34,7 @@ WELL = Facts(
     differences=(),
 )
 SETTINGS = AlarmSettings()
+CLEAR_AFTER_S = SETTINGS.clear_s
 
 
 class Day:
