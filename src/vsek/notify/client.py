@@ -6,6 +6,7 @@ never be taken.
 
 from __future__ import annotations
 
+import io
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -133,7 +134,12 @@ class NotesClient:
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
         try:
             async with self._session.request(
-                method, self.url + path, headers=headers, params=params, data=data
+                # From a file, in pieces: recordings are large, and calls are waiting.
+                method,
+                self.url + path,
+                headers=headers,
+                params=params,
+                data=None if data is None else io.BytesIO(data),
             ) as response:
                 body = await response.read()
                 status = response.status

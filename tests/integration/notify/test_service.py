@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -74,7 +75,9 @@ async def _raw(
     }
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, client.url + path, data=data, headers=sent) as response,
+        session.request(
+            method, client.url + path, data=data and io.BytesIO(data), headers=sent
+        ) as response,
     ):
         return response.status, await response.json()
 
@@ -269,6 +272,7 @@ async def test_the_api_describes_itself(client: NotesClient) -> None:
         "/v1/notes",
         "/v1/notes/{note_id}",
         "/v1/notes/{note_id}/retry",
+        "/v1/notes/{note_id}/attachments",
         "/v1/health",
         "/v1/ready",
         "/v1/live",
