@@ -9,7 +9,7 @@ order, and a slow one holds up only the lanes of its socket.
 The event socket connects when all command sockets are up: an application that cannot command
 should not get calls. ``on_connected`` tells that the events flow (again); what happened in the gap
 is lost, so that is the moment to compare with ``GET channels`` and the like. If a command socket
-alone is lost its requests fail with ``AriDisconnected`` until it is back.
+alone is lost, commands are lost as well: that counts as a disconnection until it is back.
 
 Once another program takes over the application (``ApplicationReplaced`` on any of the sockets)
 the client is fenced: all sockets close, everything pending and everything new fails with
@@ -31,6 +31,7 @@ import msgspec
 import yarl
 
 from vsek.ari._generated import objects
+from vsek.ari._generated.events import ChannelUserevent
 from vsek.ari._generated.resources import Resources
 from vsek.ari.backoff import Backoff
 from vsek.ari.base import Event
@@ -53,6 +54,9 @@ log = logging.getLogger("vsek.ari")
 E = TypeVar("E", bound=Event)
 HTTP_DEADLINE_S: Final = 30.0
 HTTP_CONNECTIONS: Final = 8
+SIGN_OF_LIFE: Final = "vsek-sign-of-life"
+"""The user event that a watched client sends to itself."""
+LATE_S: Final = 0.1
 
 
 class Client(Resources):
@@ -60,6 +64,8 @@ class Client(Resources):
 
     ``url`` is the root of Asterisk's HTTP server, without ``/ari``. ``deadline_s`` is how long a
     request may take, in seconds; ``heartbeat_s`` how long a silent connection is trusted.
+    ``watch_s``: how often each line is asked for a sign of life from end to end (0: never), which
+    must come within twice that.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Client(Resources):
         command_sockets: int = 2,
         deadline_s: float = 5.0,
         heartbeat_s: float = 10.0,
+        watch_s: float = 0.0,
         connect_timeout_s: float = 5.0,
         backoff: Backoff | None = None,
     ) -> None:
@@ -91,6 +98,8 @@ class Client(Resources):
         login = base64.b64encode(f"{username}:{password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {login}"}
         self._heartbeat_s = heartbeat_s
+        self._watch_s = watch_s
+        self._echo = asyncio.Event()
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._command_count = command_sockets
@@ -128,6 +137,8 @@ class Client(Resources):
             task = asyncio.create_task(socket.run(), name=f"ari-{name}")
             task.add_done_callback(self._socket_ended)
             self._tasks.append(task)
+        if self._watch_s:
+            self._tasks.append(asyncio.create_task(self._keep_watch(), name="ari-watch"))
 
     def _socket(self, app: str, prefix: str, *, events: bool = False) -> AriSocket:
         assert self._sockets is not None
@@ -142,7 +153,7 @@ class Client(Resources):
                 backoff=self._backoff,
             ),
             AriProtocol(prefix),
-            on_event=self._subscriptions.dispatch if events else self._ignore,
+            on_event=self._dispatch if events else self._ignore,
             on_up=self._events_up if events else self._command_changed,
             on_down=self._events_down if events else self._command_down,
             on_replaced=self._fence,
@@ -222,25 +233,78 @@ class Client(Resources):
     async def _wait_commands_up(self) -> None:
         await self._commands_up.wait()
 
+    def _dispatch(self, event: Event) -> None:
+        if isinstance(event, ChannelUserevent) and event.eventname == SIGN_OF_LIFE:
+            self._echo.set()
+        else:
+            self._subscriptions.dispatch(event)
+
     def _command_changed(self) -> None:
         if all(socket.up for socket in self._commands):
             self._commands_up.set()
+            self._events_up()
         else:
             self._commands_up.clear()
 
     def _command_down(self, reason: str) -> None:
         log.warning("a command connection to Asterisk is down: %s", reason)
         self._command_changed()
+        self._down(reason)
 
     def _events_up(self) -> None:
+        """Connected again when every line stands."""
+        if self._events is None or not self._events.up or not self._commands_up.is_set():
+            return
         self._connected.set()
         self._changed.set()
         self._tell(self._on_connected)
 
     def _events_down(self, reason: str) -> None:
-        self._connected.clear()
         log.warning("the event connection to Asterisk is down: %s", reason)
-        self._tell(self._on_disconnected, reason)
+        self._down(reason)
+
+    def _down(self, reason: str) -> None:
+        if self._connected.is_set():
+            self._connected.clear()
+            self._tell(self._on_disconnected, reason)
+
+    async def _keep_watch(self) -> None:
+        """Drops a line that stands but carries nothing.
+
+        Pings of the WebSocket are not enough: where a new connection and the end of the old one
+        cross, Asterisk may have lost the application behind a socket and answers them still. So a
+        request goes over each command line, and an event is asked for that comes over the event
+        line. A line on which anything at all arrived meanwhile is alive, only slow.
+        """
+        while True:
+            await asyncio.sleep(self._watch_s)
+            sockets = [socket for socket in self._commands if socket.up]
+            await asyncio.gather(*(self._watch_commands(socket) for socket in sockets))
+            if self._connected.is_set():
+                await self._watch_events()
+
+    async def _watch_commands(self, socket: AriSocket) -> None:
+        connection, heard = socket.connection, socket.heard
+        try:
+            await socket.submit("GET", "asterisk/ping", None, None, 2 * self._watch_s)
+        except AriTimeout:
+            if socket.connection == connection and socket.heard == heard:
+                socket.drop(f"no answer to a request within {2 * self._watch_s:g} s")
+        except AriError:
+            return  # the line is down already
+
+    async def _watch_events(self) -> None:
+        assert self._events is not None
+        connection, heard = self._events.connection, self._events.heard
+        self._echo.clear()
+        self.submit("POST", f"events/user/{SIGN_OF_LIFE}", {"application": self.app})
+        try:
+            async with asyncio.timeout(2 * self._watch_s):
+                await self._echo.wait()
+        except TimeoutError:
+            await asyncio.sleep(LATE_S)  # we may have been held up ourselves, with it lying there
+            if self._events.connection == connection and self._events.heard == heard:
+                self._events.drop(f"no event came within {2 * self._watch_s:g} s")
 
     def _fence(self) -> None:
         if self._replaced or self._closed:

@@ -98,6 +98,10 @@ class AriSocket:
     ) -> None:
         self.protocol = protocol
         self.last_error: AriError | None = None
+        self.connection = 0
+        """How many connections there have been."""
+        self.heard = 0
+        """How many messages have come over all of them."""
         self._session = session
         self._options = options
         self._on_event = on_event
@@ -108,6 +112,8 @@ class AriSocket:
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._ws: aiohttp.ClientWebSocketResponse | None = None
+        self._dropping: asyncio.Task[bool] | None = None
+        self._drop_reason = ""
         self._futures: dict[str, asyncio.Future[Reply]] = {}
         self._backlog: deque[tuple[str, bytes]] = deque()
         self._drain: asyncio.Task[None] | None = None
@@ -266,6 +272,8 @@ class AriSocket:
     async def _serve(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         """Reads until the connection ends."""
         self._ws = ws
+        self.connection += 1
+        self._drop_reason = ""
         self.protocol.connected()
         self.last_error = None
         self._on_up()
@@ -287,13 +295,14 @@ class AriSocket:
         feed, now = self.protocol.feed, self._loop.time
         while True:
             message = await ws.receive()
+            self.heard += 1
             if message.type is aiohttp.WSMsgType.TEXT:
                 for item in feed(message.data, now()):
                     self._handle(item)
                 if self.protocol.state is State.FENCED:
                     return "replaced"
             elif message.type is not aiohttp.WSMsgType.BINARY:  # ARI has no binary frames
-                why = ws.exception() or f"close code {ws.close_code}"
+                why = self._drop_reason or ws.exception() or f"close code {ws.close_code}"
                 return f"connection to Asterisk lost: {why}"
 
     def _handle(self, item: Event | Reply | Malformed) -> None:
@@ -324,6 +333,14 @@ class AriSocket:
             await asyncio.wait([self._drain])
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
             await ws.close()
+
+    def drop(self, reason: str) -> None:
+        """Ends this connection because it carries nothing; another one follows."""
+        if self._ws is not None and (self._dropping is None or self._dropping.done()):
+            self._drop_reason = reason
+            self._dropping = self._loop.create_task(
+                self._ws.close(), name=f"ari-drop-{self._options.app}"
+            )
 
     def fence(self) -> None:
         """Sends nothing any more; what is pending fails with ``AriReplaced``."""

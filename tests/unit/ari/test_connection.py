@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from vsek.ari import (
     Event,
     UnknownEvent,
 )
+from vsek.ari.client import SIGN_OF_LIFE
 from vsek.errors import InputError
 
 
@@ -185,8 +187,54 @@ async def test_a_command_socket_alone_is_lost(peer: Peer, make_client: MakeClien
     await peer.until(lambda: len(peer.of("vsek-cmd-1")) == 2)
     await client._commands_up.wait()
     assert (await client.submit("GET", "asterisk/ping")).status == 200
-    assert happened.told == []
+    # Commands were lost, perhaps; events go on over the line that stands.
+    await happened.until("up")
+    assert happened.told == ["down", "up"]
     assert len(peer.of("vsek")) == 1
+
+
+async def test_a_command_line_that_carries_nothing_is_given_up(
+    peer: Peer, make_client: MakeClient
+) -> None:
+    """Pings are answered, requests are not: Asterisk has lost what stands behind the socket."""
+    client = await make_client(command_sockets=1, watch_s=0.1)
+    happened = Happened(client)
+    peer.silent = True
+    await happened.until("down")
+    peer.silent = False
+    await happened.until("up")
+    await peer.until(lambda: len(peer.of("vsek-cmd-1")) == 2)
+
+
+async def test_an_event_line_that_carries_nothing_is_given_up(
+    peer: Peer, make_client: MakeClient
+) -> None:
+    """The peer acknowledges the request for an event, and sends none."""
+    client = await make_client(command_sockets=1, watch_s=0.1)
+    happened = Happened(client)
+    await peer.until(lambda: len(peer.of("vsek")) == 2)
+    await happened.until("up")
+    assert happened.told[:2] == ["down", "up"]
+    assert len(peer.of("vsek-cmd-1")) == 1
+
+
+async def test_a_line_that_gives_its_sign_of_life_stays(
+    peer: Peer, make_client: MakeClient
+) -> None:
+    client = await make_client(command_sockets=1, watch_s=0.1)
+    happened = Happened(client)
+    seen: list[Event] = []
+    client.on_any_event(seen.append)
+
+    def asked(count: int) -> bool:
+        uris = [str(request["uri"]).partition("?")[0] for request in peer.requests]
+        return uris.count(f"events/user/{SIGN_OF_LIFE}") >= count
+
+    for count in range(1, 5):
+        await peer.until(partial(asked, count))
+        await peer.live("vsek").event("ChannelUserevent", eventname=SIGN_OF_LIFE, userevent={})
+    assert happened.told == []
+    assert seen == []
 
 
 async def test_a_black_hole_is_noticed_by_the_heartbeat(
