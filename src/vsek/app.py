@@ -62,9 +62,6 @@ log = structlog.get_logger(__name__)
 ARI_HEARTBEAT_S = 2.5
 """A line that swallows everything is given up after 1.5 times this; callers wait meanwhile."""
 ARI_WATCH_S = 1.5
-ARI_HEARTBEAT_S = 2.5
-"""A line that swallows everything is given up after 1.5 times this; callers wait meanwhile."""
-ARI_WATCH_S = 1.5
 JOURNAL_DAYS = 14
 FAULT_PAUSE_S = 2.0
 STAND_BY_S = 60.0
@@ -124,8 +121,6 @@ class _Process:
             app=s.app,
             command_sockets=s.command_sockets,
             deadline_s=s.deadline_s,
-            heartbeat_s=ARI_HEARTBEAT_S,
-            watch_s=ARI_WATCH_S,
             heartbeat_s=ARI_HEARTBEAT_S,
             watch_s=ARI_WATCH_S,
         )
