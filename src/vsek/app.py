@@ -126,9 +126,8 @@ class _Process:
         )
         self.commander = AriCommander(self.ari, s.app, self._post)
         self.metrics = Metrics()
-        self.recordings = Recordings(
-            self.ari, RecordingTable(connections), listening.examine, self._post
-        )
+        self.shelf = RecordingTable(connections)
+        self.recordings = Recordings(self.ari, self.shelf, listening.examine, self._post)
         self.switchboard = Switchboard(
             self.journal,
             self.commander,
@@ -157,6 +156,7 @@ class _Process:
                 self.ari,
                 self.keeper,
                 self.watchman,
+                self.heartbeat,
             ),
             self.metrics,
         )
@@ -336,6 +336,7 @@ class _Process:
             await asyncio.sleep(3600)
             self.switchboard.snapshot()
             self.journal.tidy(self.writer.shipped, time.time() - JOURNAL_DAYS * 86400)
+            await self.shelf.expire(self.settings.notes.keep_recordings_days)
 
     async def _after_recovery(self) -> None:
         if self.keeper.loaded:

@@ -27,6 +27,7 @@ from vsek.switchboard import health
 from vsek.switchboard.alarms import Alarm
 from vsek.switchboard.commands import AriCommander
 from vsek.switchboard.facts import Commands, Facts, NoteService
+from vsek.switchboard.heartbeat import Heartbeat
 from vsek.switchboard.keeper import Keeper
 from vsek.switchboard.link import AsteriskLink
 from vsek.switchboard.metrics import Metrics
@@ -52,6 +53,7 @@ class Parts:
     ari: Client
     keeper: Keeper
     watchman: Watchman | None
+    heartbeat: Heartbeat
 
 
 class Operations:
@@ -81,7 +83,7 @@ class Operations:
             DatabaseProbe(settings.database.dsn.get_secret_value(), DATABASE_SQL),
             Sources(
                 asterisk_up=lambda: parts.link.up,
-                pulse_age_s=self._pulse_age_s,
+                pulse_age_s=parts.heartbeat.age_s,
                 directory_loaded=lambda: parts.keeper.loaded,
                 records=lambda: (parts.writer.waiting, parts.writer.failing),
                 commands=self._commands,
@@ -151,9 +153,6 @@ class Operations:
 
     def _agents(self) -> Collection[str]:
         return self._parts.switchboard.state.directory.agents.keys()
-
-    def _pulse_age_s(self) -> float | None:
-        return None
 
     def _commands(self) -> Commands:
         commander = self._parts.commander
