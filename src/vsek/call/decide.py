@@ -291,7 +291,11 @@ def _command_failed(desk: Desk, event: ev.CommandFailed) -> None:
             happen(desk, call, Happening.LEG_KEY, "")
     elif event.command == "Record":
         assert call.screened is not None
-        happen(desk, call, Happening.RECORDING_DONE, call.screened.recording)
+        recording = call.screened.recording
+        if not event.status and recording:
+            # As with a sound: it may begin yet, and who is being recorded can be joined to nobody.
+            desk.do(do.StopRecording(call.call_id, call.channel_id, recording))
+        happen(desk, call, Happening.RECORDING_DONE, recording)
     elif event.command == "Join":
         leg = call.leg
         if leg is not None and leg.channel_id == event.channel_id:

@@ -15,6 +15,7 @@ from vsek.call.desk import Desk, forget_if_empty
 from vsek.call.events import Reconciled
 from vsek.call.fallback import remember
 from vsek.call.model import Asking, Call, Leg, LegStage
+from vsek.call.screening import briefing_of
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
 from vsek.domain.outcomes import CALLER_HANGUP, FOUND_GONE, Stage
@@ -30,6 +31,8 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
     # What is decided from here on can make new legs; the picture of the world is older.
     known = set(state.channels)
     calls = list(state.calls.values())
+    # Briefings that ended meanwhile; those that begin from here on are in no picture either.
+    briefed = {call.briefing_id for call in calls}.difference(world.sounds)
     # Who hung up comes first: nobody is to be rung, or blamed, for a caller who is gone.
     for call in calls:
         if not call.caller_gone and call.channel_id not in world.channels:
@@ -47,7 +50,7 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
         if call.call_id in state.calls:
             forget_if_empty(desk, call)
         if call.call_id in state.calls and not call.caller_gone:
-            _caller(desk, call, world, happen)
+            _caller(desk, call, world, briefed, happen)
     for channel_id in world.channels:
         if channel_id.startswith(OURS) and channel_id not in known:
             desk.do(do.HangupStray(NO_CALL, channel_id))
@@ -83,7 +86,7 @@ def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) ->
                 pass
 
 
-def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
+def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen: Happen) -> None:
     up = world.channels[call.channel_id] == "Up"
     if call.bridge_id and call.bridge_id not in world.bridges and call.stage is not Stage.ENDED:
         desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
@@ -97,7 +100,7 @@ def _caller(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
             _ask_on(desk, call, world, up, happen)
         case Stage.BRIEFING:
             desk.do(do.StartMusic(call.call_id, call.channel_id, _music(call)))
-            if call.briefing_id not in world.sounds:
+            if call.briefing_id in briefed:
                 happen(desk, call, Happening.BRIEFING_DONE)
         case Stage.CONNECTING | Stage.TALKING:
             _rejoin(desk, call, world, up, happen)
@@ -190,5 +193,9 @@ def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
     if not up:
         desk.do(do.Answer(call.call_id, call.channel_id))
     _stop_last_sound(desk, call)
+    if call.screened is not None:
+        # The agent would be joined only after hearing it out, and all of this connection waits.
+        briefing = briefing_of(call)
+        desk.do(do.StopBriefing(call.call_id, leg.channel_id, briefing))
     desk.do(do.StopMusic(call.call_id, call.channel_id))
     desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))

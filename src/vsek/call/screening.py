@@ -173,11 +173,16 @@ def _done(desk: Desk, call: Call) -> None:
 # --- the agent hears it ---------------------------------------------------------------------------
 
 
+def briefing_of(call: Call) -> str:
+    """Id of the playback by which the agent of the last offer is briefed."""
+    return f"{OURS}{call.call_id}-b{call.offers}"
+
+
 def brief(desk: Desk, call: Call, leg: Leg) -> None:
     """The agent picked up: first what the caller said, while the caller goes on hearing music."""
     screening, screened = _of(call)
     call.stage = Stage.BRIEFING
-    call.briefing_id = f"{OURS}{call.call_id}-b{call.offers}"
+    call.briefing_id = briefing_of(call)
     desk.step(call, "briefing", agent=leg.agent_id)
     desk.arm_guard(call, screening.max_s + GUARD_BRIEFING_S)
     media = f"recording:{screened.recording}"

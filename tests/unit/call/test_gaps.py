@@ -1,0 +1,151 @@
+"""Screening and fallback where a connection was lost, or a reply came too late."""
+
+from __future__ import annotations
+
+from tests.unit.call.test_decide import ANNA, CALLER, K1, LEG, house, names
+from tests.unit.call.world import RING, SCREEN, House
+
+from vsek.call import effects as do
+from vsek.call.model import Asking
+from vsek.domain.ids import AgentId
+from vsek.domain.ledger import Served
+from vsek.domain.outcomes import Finding, Outcome, Stage
+
+
+def asked(*agents: AgentId) -> House:
+    """The caller has heard greeting and prompt, and is recorded."""
+    made = house(*agents)
+    made.asterisk.call(SCREEN)
+    made.settle()
+    for _ in range(2):
+        made.asterisk.sound_ends(CALLER)
+        made.settle()
+    assert made.asterisk.channels[CALLER].recording
+    return made
+
+
+def ringing() -> House:
+    """What the caller said was examined, Anna's phone rings."""
+    made = asked(ANNA)
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    made.examined(Finding.SPEECH, 3.0)
+    made.settle()
+    made.asterisk.ring(LEG)
+    made.settle()
+    return made
+
+
+def back(made: House) -> list[str]:
+    """The connection is there again; what was sent then."""
+    made.reconnect()
+    sent = len(made.sent)
+    made.recovered()
+    commands = names(made.sent[sent:])
+    made.settle()
+    return commands
+
+
+def test_a_recording_that_was_given_up_while_nobody_was_connected_is_stopped() -> None:
+    made = asked()
+    made.disconnect()
+    made.timer()  # the guard of the recording
+    assert back(made) == ["StopRecording", "StopSound"]
+    assert made.state.calls[K1].stage is Stage.SCREENING
+    made.examined(Finding.SPEECH, 1.0)
+    made.settle()
+    assert made.state.calls[K1].stage is Stage.WAITING
+
+
+def test_a_prompt_that_was_given_up_while_nobody_was_connected_is_stopped() -> None:
+    made = house()
+    made.asterisk.call(SCREEN)
+    made.settle()
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    made.disconnect()
+    made.timer()  # the guard of the prompt
+    assert back(made)[0] == "StopSound"
+    screened = made.state.calls[K1].screened
+    assert screened is not None
+    assert screened.asking is Asking.EXAMINING
+
+
+def test_a_recording_without_a_reply_is_not_left_running() -> None:
+    made = house()
+    made.asterisk.call(SCREEN)
+    made.settle()
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    made.asterisk.sound_ends(CALLER)
+    made.deliver()
+    made.time_out(K1)
+    made.settle()
+    assert not made.asterisk.channels[CALLER].recording
+    assert names(made.sent[-2:]) == ["Record", "StopRecording"]
+
+
+def test_a_recording_that_was_refused_needs_no_stop() -> None:
+    made = house()
+    made.asterisk.call(SCREEN)
+    made.settle()
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    made.asterisk.sound_ends(CALLER)
+    made.deliver()
+    made.fail(K1, 500)
+    made.settle()
+    assert names(made.sent[-1:]) == ["Record"]
+    assert len(made.examining) == 1
+
+
+def test_an_agent_who_picked_up_in_the_gap_is_briefed_before_the_talk() -> None:
+    made = ringing()
+    made.disconnect()
+    made.asterisk.pick_up(LEG)
+    assert "Join" not in back(made)
+    assert made.asterisk.channels[LEG].sounds == [made.state.calls[K1].briefing_id]
+    made.asterisk.sound_ends(LEG)
+    made.settle()
+    assert made.state.calls[K1].stage is Stage.TALKING
+
+
+def test_a_briefing_that_was_given_up_in_the_gap_does_not_hold_up_the_talk() -> None:
+    made = ringing()
+    made.asterisk.pick_up(LEG)
+    made.settle()
+    made.disconnect()
+    made.timer()  # the guard of the briefing
+    assert made.state.calls[K1].stage is Stage.CONNECTING
+    sent = back(made)
+    assert sent.index("StopBriefing") < sent.index("Join")
+    assert made.state.calls[K1].stage is Stage.TALKING
+
+
+def test_the_ledgers_late_word_is_about_the_call_that_was_found_gone() -> None:
+    made = house()
+    made.asterisk.call(RING)
+    made.settle()
+    made.disconnect()
+    made.asterisk.divert(CALLER)
+    made.asterisk.leave_message(CALLER)
+    made.asterisk.end(CALLER)
+    back(made)
+    assert made.closed[K1].outcome is Outcome.ABANDONED
+    assert made.state.calls == {}
+    (line,) = made.asterisk.ledger
+    made.decide(line)
+    assert list(made.opened) == [K1]
+    assert made.made[0].call_id == K1
+
+
+def test_an_arrival_that_comes_later_than_its_end_is_known() -> None:
+    made = house()
+    channel_id = made.asterisk.call(RING)
+    made.asterisk.end(channel_id)
+    (line,) = made.asterisk.ledger
+    assert line.served is Served.VSEK
+    made.decide(line)
+    made.settle()
+    assert len(made.opened) == len(made.closed) == 1
+    assert not any(isinstance(command, do.Ring) for command in made.sent)
