@@ -48,8 +48,7 @@ class StopSound(Command, frozen=True, tag=True):
 
 
 class Record(Command, frozen=True, tag=True):
-    """Record the caller under the name ``recording``, after a tone, until silence or ``max_s``
-    seconds."""
+    """Record the caller under the name ``recording`` until silence, or for ``max_s`` seconds."""
 
     recording: str
     max_s: float

@@ -1,4 +1,5 @@
-"""One end of a telephone's audio: sends samples in time, keeps what arrives (RFC 3550, 3551).
+"""One end of a telephone's audio: sends samples in time, keeps what arrives (RFC 3550, 3551),
+presses keys (RFC 4733).
 
 What arrives is kept packet by packet with its time of arrival. The recording is put together
 only when somebody asks: packets of one source lie where their RTP timestamps say, a new source
@@ -13,6 +14,7 @@ import random
 import struct
 import time
 from array import array
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -24,6 +26,11 @@ from vsek.errors import ServiceError
 PTIME_S = 0.02
 _FRAME = int(g711.RATE * PTIME_S)
 _HEADER = struct.Struct("!BBHII")
+_EVENT = struct.Struct("!BBH")
+_EVENT_TYPE = 101
+_KEYS = "0123456789*#ABCD"
+_KEY_FRAMES = 6
+"""Packets that a key is held for; the last three say that it was let go."""
 _LOUD = 200
 """Mean absolute sample above which a packet counts as sound (16-bit scale)."""
 
@@ -63,6 +70,7 @@ class RtpSession(asyncio.DatagramProtocol):
         self._playing = b""
         self._place = 0
         self._played: asyncio.Future[None] | None = None
+        self._keys: deque[int] = deque()
 
     @classmethod
     async def open(cls) -> RtpSession:
@@ -116,13 +124,39 @@ class RtpSession(asyncio.DatagramProtocol):
         self._played = asyncio.get_running_loop().create_future()
         return self._played
 
+    def press(self, keys: str) -> None:
+        """Presses keys of the telephone, one after the other."""
+        self._keys.extend(_KEYS.index(key) for key in keys)
+
+    def _send_key(self, key: int, sequence: int, timestamp: int, source: int, held: int) -> None:
+        assert self._transport is not None
+        ended = held >= _KEY_FRAMES - 3
+        duration = _FRAME * min(held + 1, _KEY_FRAMES - 3)
+        kind = _EVENT_TYPE | (0x80 if held == 0 else 0)
+        # All packets of an event have the timestamp of its beginning.
+        header = _HEADER.pack(0x80, kind, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, source)
+        event = _EVENT.pack(key, (0x80 if ended else 0) | 10, duration)
+        self._transport.sendto(header + event, self._remote)
+
     async def _send(self) -> None:
         loop = asyncio.get_running_loop()
         sequence = random.randrange(1 << 15)  # noqa: S311 (no secret)
         timestamp = random.randrange(1 << 31)  # noqa: S311 (no secret)
         source = random.randrange(1 << 32)  # noqa: S311 (no secret)
         due = loop.time()
+        held = 0
         while self._transport is not None and self._remote is not None:
+            if self._keys:
+                self._send_key(self._keys[0], sequence, timestamp - held * _FRAME, source, held)
+                held += 1
+                if held == _KEY_FRAMES:
+                    self._keys.popleft()
+                    held = 0
+                sequence += 1
+                timestamp += _FRAME
+                due += PTIME_S
+                await asyncio.sleep(max(0.0, due - loop.time()))
+                continue
             frame = self._playing[self._place : self._place + _FRAME]
             self._place += len(frame)
             if not frame and self._played is not None and not self._played.done():

@@ -96,8 +96,10 @@ def sdp(port: int, *, version: int = 1) -> str:
         "v=0\r\n"
         f"o=vsek {port} {version} IN IP4 127.0.0.1\r\n"
         "s=call\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-        f"m=audio {port} RTP/AVP 8 0\r\n"
-        "a=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+        f"m=audio {port} RTP/AVP 8 0 101\r\n"
+        "a=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n"
+        "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n"
+        "a=ptime:20\r\na=sendrecv\r\n"
     )
 
 

@@ -13,9 +13,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import math
 import os
+import sys
 import tempfile
 import wave
+from array import array
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import entry_points
@@ -399,11 +402,11 @@ ANNOUNCEMENTS: Mapping[tuple[Announcement, Language], str] = {
     ),
     (Announcement.SCREENING, "de"): (
         "Bitte nennen Sie nach dem Signalton Ihren Namen und Ihr Anliegen. "
-        "Ihre Ansage wird aufgezeichnet. Gleich danach verbinden wir Sie."
+        "Ihre Ansage wird aufgezeichnet."
     ),
     (Announcement.SCREENING, "en"): (
         "After the tone, please say your name and the reason for your call. "
-        "What you say is recorded. You will be connected right afterwards."
+        "What you say is recorded."
     ),
     (Announcement.RECORDED, "de"): (
         "Bitte sprechen Sie nach dem Signalton. Ihre Ansage wird aufgezeichnet."
@@ -411,6 +414,24 @@ ANNOUNCEMENTS: Mapping[tuple[Announcement, Language], str] = {
     (Announcement.RECORDED, "en"): "Please speak after the tone. What you say is recorded.",
 }
 """Texts of the announcements, to be made and stored like a client's greeting."""
+
+
+TONE = "tone"
+"""After this one speaks. Made here, since not every Asterisk has its own sounds installed."""
+_TONE_HZ = 850
+_TONE_S = 0.35
+
+
+def tone() -> bytes:
+    """The tone as WAV."""
+    length = int(_TONE_S * RATE_HZ)
+    samples = array("h")
+    for place in range(length):
+        loud = min(1.0, place / 160, (length - place) / 160)
+        samples.append(int(9000 * loud * math.sin(2 * math.pi * _TONE_HZ * place / RATE_HZ)))
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return _wav(samples.tobytes())
 
 
 class SoundFolder:
@@ -458,7 +479,8 @@ class SoundFolder:
         await asyncio.to_thread(materialise, self._folder, found)
 
     async def announcements(self) -> dict[str, str]:
-        """The service's own announcements, ``closed.de`` → hash; empty where nothing can speak.
+        """The service's own announcements, ``closed.de`` → hash; only the tone where nothing can
+        speak.
 
         Made once, tried again when asked again. Raises ``ServiceError`` when a part fails.
         """
@@ -471,10 +493,16 @@ class SoundFolder:
                 hashes = await self._ensure(wanted)
             except InputError as error:
                 _log.error("no_announcements", error=str(error))
-                return {}
+                return await self._with_tone({})
             names = [f"{name}.{language}" for name, language in ANNOUNCEMENTS]
-            self._announcements = dict(zip(names, hashes, strict=True))
+            self._announcements = await self._with_tone(dict(zip(names, hashes, strict=True)))
         return self._announcements
+
+    async def _with_tone(self, made: dict[str, str]) -> dict[str, str]:
+        wav = tone()
+        name = hashlib.sha256(wav).hexdigest()
+        await asyncio.to_thread(materialise, self._folder, {name: wav})
+        return {**made, TONE: name}
 
     async def set_music(self, classes: Mapping[str, str]) -> None:
         """Make Asterisk's music classes equal to ``classes`` (name → sound's hash)."""

@@ -174,7 +174,6 @@ def _recording(command: do.Record) -> dict[str, str]:
         "maxDurationSeconds": f"{command.max_s:.0f}",
         "maxSilenceSeconds": str(SILENCE_S),
         "ifExists": "overwrite",
-        "beep": "true",
         # Keys are events for the call's script, which stops the recording itself.
         "terminateOn": "none",
     }

@@ -92,7 +92,7 @@ def _screening(
     notice = announcements.get(f"recorded.{client.language}", "")
     if entry.prompt_sound is None:
         prompt = announcements.get(f"screening.{client.language}", "")
-        record = wanted.record
+        record = wanted.record and bool(prompt)
     else:
         prompt = media(entry.prompt_sound)
         record = wanted.record and bool(notice)
@@ -106,6 +106,8 @@ def _screening(
             "(setting sounds.speech)",
         )
         return None
+    if record:
+        prompt = f"{prompt},{announcements['tone']}"
     return Screening(prompt, record, wanted.attach, wanted.max_s, dict(wanted.keys))
 
 

@@ -100,15 +100,15 @@ async def test_announcements(tmp_path: Path) -> None:
     parts = Parts()
     folder = folder_with(parts, tmp_path, None)
     parts.trouble = InputError("nothing can speak")
-    assert await folder.announcements() == {}
+    assert set(await folder.announcements()) == {"tone"}
     parts.trouble = None
     made = await folder.announcements()
-    assert set(made) == {
+    assert set(made) - {"tone"} == {
         f"{name}.{language}"
         for name in ("closed", "unknown_number", "fault", "screening", "recorded")
         for language in ("de", "en")
     }
-    assert len(set(made.values())) == 10
+    assert len(set(made.values())) == 11
 
 
 class Engine:
