@@ -104,3 +104,14 @@ class RecordingTable:
         """There will be none."""
         async with pool.acquire(self._pool) as connection:
             await recordings.lost(connection, owed.call_id, owed.name, why)
+
+    async def expire(self, keep_days: float) -> None:
+        """Erase what was kept for long enough after its note was handed over."""
+        try:
+            async with pool.acquire(self._pool) as connection:
+                erased = await recordings.expire(connection, keep_days)
+        except ServiceError as error:
+            log.warning("recordings_not_erased", error=str(error))
+            return
+        if erased:
+            log.info("recordings_erased", recordings=erased)

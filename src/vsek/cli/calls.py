@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
+from vsek.domain.note import attachment_name
 from vsek.domain.outcomes import Outcome
-from vsek.store import calls
+from vsek.notify.client import NotesClient
+from vsek.settings import Settings
+from vsek.store import calls, recordings
 from vsek.store.calls import CallSummary, CallView, HandOver
+from vsek.store.recordings import Recording
 
 app = typer.Typer(help="Calls: what came in, and what became of it.")
 
@@ -124,6 +129,73 @@ def show(
             ),
             empty="",
         )
+    if call.recordings:
+        typer.echo("")
+        output.table(
+            ("Recording", "Made", "Length", "Audio"),
+            (
+                (one.kind, one.at, f"{one.seconds:.0f} s" if one.seconds else "", _audio(one))
+                for one in call.recordings
+            ),
+            empty="",
+        )
+
+
+@app.command("recording")
+def recording(
+    ctx: typer.Context,
+    call_id: Annotated[str, typer.Argument(metavar="CALL")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where to write it. (default: CALL.wav)"),
+    ] = None,
+    number: Annotated[
+        int | None,
+        typer.Option(
+            "--number", min=1, metavar="N", help="Which one, of several. (default: the latest)"
+        ),
+    ] = None,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Erase the call's recordings, also in unsent mail.")
+    ] = False,
+    folder: Folder = None,
+) -> None:
+    """Write what the caller said to a WAV file, or erase it."""
+    settings = run.settings_of(ctx, folder)
+    if erase:
+        erased = run.wait(_erase(settings, call_id))
+        output.hint(f"{erased} recordings of call {call_id} erased.")
+        return
+
+    async def work() -> bytes:
+        async with run.database(settings) as connection:
+            await calls.show(connection, call_id)
+            return await recordings.newest_audio(connection, call_id, number)
+
+    wav = run.wait(work())
+    path = out or Path(attachment_name(call_id, number or 1))
+    output.write(path, wav)
+    typer.echo(str(path))
+
+
+async def _erase(settings: Settings, call_id: str) -> int:
+    """First here, so that nothing new leaves, then what the note service still keeps."""
+    async with run.database(settings) as connection:
+        call = await calls.show(connection, call_id)
+        erased = await recordings.erase(connection, call_id)
+    async with NotesClient(settings.notes.url, settings.notes.token.get_secret_value()) as service:
+        for note in call.notes:
+            if note.note_id is not None:
+                await service.erase(note.note_id)
+    return erased
+
+
+def _audio(one: Recording) -> str:
+    if one.deleted_at is not None:
+        return f"erased {one.deleted_at:%Y-%m-%d}"
+    if one.lost:
+        return f"none: {one.lost}"
+    return f"{one.size // 1000} kB" if one.size else "on its way"
 
 
 def _caller(call: CallSummary) -> str:

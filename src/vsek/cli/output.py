@@ -97,10 +97,10 @@ def moment(value: object) -> object:
     return value
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Writes a file that the user named; raises ``InputError`` when that cannot be done."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror}",

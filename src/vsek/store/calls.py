@@ -12,7 +12,9 @@ from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.text import clean_line
 from vsek.errors import InputError
+from vsek.store import recordings
 from vsek.store.notes import DraftState, show_draft
+from vsek.store.recordings import Recording
 
 if TYPE_CHECKING:
     from vsek.store.pool import Connection
@@ -113,6 +115,8 @@ class CallView(CallSummary):
     steps: list[Step]
     note: DraftState
     notes: list[HandOver]
+    recordings: list[Recording]
+    """What the caller said, without the audio."""
 
 
 async def list_calls(
@@ -164,4 +168,5 @@ async def show(conn: Connection, call_id: str) -> CallView:
         for step in await conn.fetch(_STEPS_SQL, key)
     ]
     notes = [HandOver(**dict(due)) for due in await conn.fetch(_NOTES_SQL, key)]
-    return CallView(**dict(row), steps=steps, note=note, notes=notes)
+    kept = await recordings.of_call(conn, key)
+    return CallView(**dict(row), steps=steps, note=note, notes=notes, recordings=kept)

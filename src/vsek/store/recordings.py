@@ -10,7 +10,6 @@ says when. The call's row in ``note_drafts`` is the lock, as for everything abou
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -18,11 +17,11 @@ from typing import TYPE_CHECKING, Literal
 from vsek.domain.note import auto_key
 from vsek.domain.text import clean_line
 from vsek.errors import InputError
-from vsek.store.pool import acquire, timestamp
+from vsek.store.pool import timestamp
 
 if TYPE_CHECKING:
     from vsek.domain.records import RecordingMade
-    from vsek.store.pool import Connection, Pool
+    from vsek.store.pool import Connection
 
 _ANNOUNCE_SQL = """
 INSERT INTO vsek.recordings (call_id, kind, name, at, consent)
@@ -242,33 +241,3 @@ async def expire(conn: Connection, keep_days: float, *, now: float | None = None
     at = time.time() if now is None else now
     done = await conn.execute(_EXPIRE_SQL, timestamp(at - keep_days * 86400), timestamp(at))
     return int(done.split()[-1])
-
-
-class RecordingShelf:
-    """Recordings in the database, for the switchboard; implements ``switchboard.recordings.Shelf``.
-
-    All methods raise ``ServiceError`` while the database is away.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def owed(self) -> Sequence[Owed]:
-        """Recordings whose audio is missing."""
-        async with acquire(self._pool) as connection:
-            return await owed(connection)
-
-    async def keep(self, recording: Owed, wav: bytes, seconds: float) -> None:
-        """Keep the audio."""
-        async with acquire(self._pool) as connection:
-            await keep(connection, recording.call_id, recording.name, wav, seconds)
-
-    async def lost(self, recording: Owed, why: str) -> None:
-        """There is none."""
-        async with acquire(self._pool) as connection:
-            await lost(connection, recording.call_id, recording.name, why)
-
-    async def expire(self, keep_days: float) -> int:
-        """Erase what was kept for long enough; how many."""
-        async with acquire(self._pool) as connection:
-            return await expire(connection, keep_days)

@@ -22,6 +22,7 @@ from vsek.ari.protocol import Reply
 from vsek.call.effects import Examine
 from vsek.call.events import Examined
 from vsek.domain.outcomes import Finding
+from vsek.domain.records import NOTHING_SAID
 from vsek.errors import ServiceError
 
 log = structlog.get_logger(__name__)
@@ -158,7 +159,7 @@ class Recordings:
             return
         heard = await asyncio.to_thread(self._listen, wav)
         if heard.finding is Finding.SILENCE:
-            await self._shelf.lost(owed, "nothing was said")
+            await self._shelf.lost(owed, NOTHING_SAID)
         else:
             await self._shelf.keep(owed, wav, heard.duration_s)
         await self._client.http("DELETE", f"recordings/stored/{quote(owed.name, safe='')}")
