@@ -13,14 +13,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import math
 import os
 import sys
 import tempfile
 import wave
-from array import array
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from enum import StrEnum
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +28,7 @@ from vsek.domain.client import Sound
 from vsek.domain.note import Language
 from vsek.domain.sounds import WantedSound
 from vsek.errors import InputError, ServiceError
+from vsek.pbx.announcements import ANNOUNCEMENTS, TONE, tone
 
 _log = structlog.get_logger(__name__)
 
@@ -364,74 +362,7 @@ def write_music_conf(path: Path, classes: Mapping[str, Path]) -> bool:
     return True
 
 
-# ── what the service itself says ─────────────────────────────────────────────────────────────
-
-
-class Announcement(StrEnum):
-    """Sounds that belong to no client."""
-
-    CLOSED = "closed"
-    UNKNOWN_NUMBER = "unknown_number"
-    FAULT = "fault"
-    SCREENING = "screening"
-    """Asks for name and concern, and says that it records."""
-    RECORDED = "recorded"
-    """Says that it records, after a client's own prompt."""
-
-
-ANNOUNCEMENTS: Mapping[tuple[Announcement, Language], str] = {
-    (Announcement.CLOSED, "de"): (
-        "Guten Tag. Sie rufen außerhalb der Sprechzeiten an. Ihr Anruf wurde notiert. "
-        "Auf Wiederhören."
-    ),
-    (Announcement.CLOSED, "en"): (
-        "Hello. You are calling outside office hours. Your call has been noted. Goodbye."
-    ),
-    (Announcement.UNKNOWN_NUMBER, "de"): (
-        "Diese Rufnummer ist zurzeit nicht vergeben. Bitte prüfen Sie die Nummer."
-    ),
-    (Announcement.UNKNOWN_NUMBER, "en"): (
-        "This number is not in service. Please check the number and dial again."
-    ),
-    (Announcement.FAULT, "de"): (
-        "Wegen einer technischen Störung können wir Ihren Anruf zurzeit nicht annehmen. "
-        "Bitte rufen Sie später noch einmal an."
-    ),
-    (Announcement.FAULT, "en"): (
-        "Due to a technical fault we cannot take your call at the moment. Please call again later."
-    ),
-    (Announcement.SCREENING, "de"): (
-        "Bitte nennen Sie nach dem Signalton Ihren Namen und Ihr Anliegen. "
-        "Ihre Ansage wird aufgezeichnet."
-    ),
-    (Announcement.SCREENING, "en"): (
-        "After the tone, please say your name and the reason for your call. "
-        "What you say is recorded."
-    ),
-    (Announcement.RECORDED, "de"): (
-        "Bitte sprechen Sie nach dem Signalton. Ihre Ansage wird aufgezeichnet."
-    ),
-    (Announcement.RECORDED, "en"): "Please speak after the tone. What you say is recorded.",
-}
-"""Texts of the announcements, to be made and stored like a client's greeting."""
-
-
-TONE = "tone"
-"""After this one speaks. Made here, since not every Asterisk has its own sounds installed."""
-_TONE_HZ = 850
-_TONE_S = 0.35
-
-
-def tone() -> bytes:
-    """The tone as WAV."""
-    length = int(_TONE_S * RATE_HZ)
-    samples = array("h")
-    for place in range(length):
-        loud = min(1.0, place / 160, (length - place) / 160)
-        samples.append(int(9000 * loud * math.sin(2 * math.pi * _TONE_HZ * place / RATE_HZ)))
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return _wav(samples.tobytes())
+# ── the folder that Asterisk plays from ──────────────────────────────────────────────────────
 
 
 class SoundFolder:
@@ -499,7 +430,10 @@ class SoundFolder:
         return self._announcements
 
     async def _with_tone(self, made: dict[str, str]) -> dict[str, str]:
-        wav = tone()
+        samples = tone(RATE_HZ)
+        if sys.byteorder == "big":
+            samples.byteswap()
+        wav = _wav(samples.tobytes())
         name = hashlib.sha256(wav).hexdigest()
         await asyncio.to_thread(materialise, self._folder, {name: wav})
         return {**made, TONE: name}
