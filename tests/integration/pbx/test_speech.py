@@ -16,7 +16,8 @@ from vsek.domain.sounds import WantedSound
 from vsek.embedded.packages import find_tool
 from vsek.errors import InputError, ServiceError
 from vsek.pbx import sounds
-from vsek.pbx.sounds import ANNOUNCEMENTS, SoundWorkshop
+from vsek.pbx.announcements import ANNOUNCEMENTS
+from vsek.pbx.sounds import SoundWorkshop
 
 
 @pytest.fixture(scope="module")
