@@ -41,12 +41,14 @@ from vsek.pbx.sounds import SoundFolder, SoundWorkshop
 from vsek.settings import Settings
 from vsek.store import audio, directory, pool, records
 from vsek.store.outbox import NoteOutbox, Operations
+from vsek.switchboard import recovery
 from vsek.switchboard.commands import AriCommander
 from vsek.switchboard.control import make_app
 from vsek.switchboard.forwarder import NoteForwarder
 from vsek.switchboard.heartbeat import Heartbeat
 from vsek.switchboard.journal import Journal
 from vsek.switchboard.keeper import Keeper
+from vsek.switchboard.ledger import Ledger, Sources
 from vsek.switchboard.link import AsteriskLink
 from vsek.switchboard.metrics import MeteredRecords, Metrics
 from vsek.switchboard.owner import Switchboard
@@ -55,7 +57,7 @@ from vsek.switchboard.salvage import salvage
 from vsek.switchboard.shipper import Shipper
 from vsek.switchboard.translate import Translator
 from vsek.switchboard.writer import RecordWriter
-from vsek.tables import NoteTable, RecordingTable, RecordTable
+from vsek.tables import CallTable, NoteTable, RecordingTable, RecordTable
 
 log = structlog.get_logger(__name__)
 
@@ -135,15 +137,18 @@ class _Process:
             self.recordings,
             decided=self.metrics.decided,
         )
+        self.translator = Translator(settings.asterisk.default_country)
+        self.heartbeat = Heartbeat(self.ari, s.app, self._serving)
+        self.ledger = self._make_ledger()
         self.link = AsteriskLink(
             self.ari,
             app=s.app,
             switchboard=self.switchboard,
             commander=self.commander,
-            translator=Translator(settings.asterisk.default_country),
+            translator=self.translator,
             after_recovery=self._after_recovery,
+            before_reconcile=self.ledger.before_reconcile if self.ledger is not None else None,
         )
-        self.heartbeat = Heartbeat(self.ari, s.app, self._serving)
         self.keeper = self._make_keeper()
         self.watchman = self._make_watchman()
         self.watch = Watch(
@@ -198,6 +203,27 @@ class _Process:
         log.info("journal_replayed", entries=replayed, calls=len(process.switchboard.state.calls))
         return process
 
+    def _make_ledger(self) -> Ledger | None:
+        """The follower of Asterisk's own ledger, where one is named."""
+        folder = self.settings.asterisk.ledger_folder
+        if folder is None:
+            log.warning("no_ledger", remedy="Set asterisk.ledger_folder, or calls may be missed")
+            return None
+        return Ledger(
+            folder,
+            self.settings.journal_folder / "ledger.json",
+            Sources(
+                state=lambda: self.switchboard.state,
+                post=self.switchboard.post,
+                arrival=self.translator.arrival,
+                up=lambda: self.link.up,
+                recorded=lambda: self.writer.drained(LAST_RECORDS_S),
+                known=CallTable(self.pool).of_channels,
+                channels=lambda: recovery.channel_ids(self.ari),
+            ),
+            self.heartbeat,
+        )
+
     def _make_keeper(self) -> Keeper:
         settings = self.settings
         workshop = SoundWorkshop(find_tool, settings.sounds.speech)
@@ -236,6 +262,7 @@ class _Process:
             _kept_running("watch", self.watch.run),
             _kept_running("recordings", self.recordings.run),
             _kept_running("heartbeat", self.heartbeat.run),
+            *([_kept_running("ledger", self.ledger.run)] if self.ledger is not None else []),
             asyncio.create_task(server.serve([control]), name="control"),
         ]
         replaced = asyncio.create_task(self.link.replaced.wait(), name="replaced")

@@ -12,8 +12,9 @@ from vsek.domain.note import NoteDraft
 from vsek.domain.records import Record
 from vsek.errors import InputError, ServiceError
 from vsek.leadership import Leadership
+from vsek.store import calls, pool, recordings, records
 from vsek.store import notes as drafts
-from vsek.store import pool, recordings, records
+from vsek.switchboard.ledger import KnownCall
 from vsek.switchboard.recordings import Owed
 from vsek.switchboard.shipper import Shipper
 from vsek.switchboard.writer import RecordWriter
@@ -82,6 +83,19 @@ class NoteTable:
         """The draft of a call."""
         async with pool.acquire(self._pool) as connection:
             return await drafts.show_draft(connection, call_id)
+
+
+class CallTable:
+    """What the database knows of calls."""
+
+    def __init__(self, connections: pool.Pool) -> None:
+        self._pool = connections
+
+    async def of_channels(self, channels: Sequence[str]) -> dict[str, KnownCall]:
+        """The calls whose callers came over these channels of Asterisk."""
+        async with pool.acquire(self._pool) as connection:
+            found = await calls.of_channels(connection, channels)
+        return {channel: KnownCall(*call) for channel, call in found.items()}
 
 
 class RecordingTable:

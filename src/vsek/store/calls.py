@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,11 @@ FROM vsek.calls c
 LEFT JOIN vsek.clients k ON k.id = c.client_id
 LEFT JOIN vsek.agents a ON a.id = c.agent_id
 WHERE c.id = $1
+"""
+_OF_CHANNELS_SQL = """
+SELECT DISTINCT ON (channel) channel, id, outcome
+FROM vsek.calls WHERE channel = ANY ($1::text[])
+ORDER BY channel, outcome IS NULL, received_at
 """
 _STEPS_SQL = """
 SELECT number, at, kind, detail::text AS detail FROM vsek.call_steps
@@ -170,3 +176,18 @@ async def show(conn: Connection, call_id: str) -> CallView:
     notes = [HandOver(**dict(due)) for due in await conn.fetch(_NOTES_SQL, key)]
     kept = await recordings.of_call(conn, key)
     return CallView(**dict(row), steps=steps, note=note, notes=notes, recordings=kept)
+
+
+async def of_channels(
+    conn: Connection, channels: Sequence[str]
+) -> dict[str, tuple[CallId, Outcome | None]]:
+    """The calls whose callers came over these channels of Asterisk, by channel; those that the
+    database does not know are left out. The outcome is ``None`` while the call is open."""
+    rows = await conn.fetch(_OF_CHANNELS_SQL, [clean_line(channel) for channel in channels])
+    return {
+        row["channel"]: (
+            CallId(row["id"]),
+            None if row["outcome"] is None else Outcome(row["outcome"]),
+        )
+        for row in rows
+    }

@@ -21,11 +21,28 @@ from vsek.errors import ServiceError
 from vsek.switchboard import recovery
 from vsek.switchboard.commands import AriCommander
 from vsek.switchboard.owner import Switchboard
-from vsek.switchboard.presence import TECHNOLOGY, Presence
+from vsek.switchboard.presence import Presence
 from vsek.switchboard.translate import Translator
 
 log = structlog.get_logger(__name__)
 
+UNREAD = (
+    "BridgeCreated",
+    "BridgeDestroyed",
+    "BridgeVideoSourceChanged",
+    "ChannelCallerId",
+    "ChannelConnectedLine",
+    "ChannelCreated",
+    "ChannelDialplan",
+    "ChannelLeftBridge",
+    "ChannelVarset",
+    "ContactStatusChange",
+    "Dial",
+    "PeerStatusChange",
+    "PlaybackContinuing",
+    "PlaybackStarted",
+)
+"""Events that are not sent to us. Sending and reading them would be half of a call's work."""
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -33,7 +50,8 @@ class AsteriskLink:
     """Ties an ARI client to a switchboard.
 
     ``after_recovery`` runs after each reconciliation (accounts, presence); its failure is logged
-    and retried, calls go on meanwhile.
+    and retried, calls go on meanwhile. ``before_reconcile`` runs when the picture of Asterisk was
+    taken, and before it is acted on.
     """
 
     def __init__(
@@ -45,6 +63,7 @@ class AsteriskLink:
         commander: AriCommander,
         translator: Translator,
         after_recovery: Callable[[], Awaitable[None]],
+        before_reconcile: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._client = client
         self._app = app
@@ -52,7 +71,8 @@ class AsteriskLink:
         self._commander = commander
         self._translator = translator
         self._after_recovery = after_recovery
-        self.presence = Presence(switchboard.post)
+        self._before_reconcile = before_reconcile
+        self.presence = Presence(switchboard.post, app)
         self._held: list[AriEvent] | None = []
         self._recovery: asyncio.Task[None] | None = None
         self._opened = False
@@ -124,13 +144,14 @@ class AsteriskLink:
 
     async def _reconcile(self) -> None:
         state = self._switchboard.state
-        source = {"eventSource": f"endpoint:{TECHNOLOGY}"}
-        await self._client.http("POST", f"applications/{self._app}/subscription", source)
+        await self._leave_out()
         calls = state.calls.values()
         sounds = [sound for call in calls for sound in (call.sound_id, call.briefing_id) if sound]
         recordings = [call.screened.recording for call in calls if call.screened is not None]
         world = await recovery.world(self._client, sounds, filter(None, recordings))
         callers = await recovery.unseen_callers(self._client, self._app, state.channels)
+        if self._before_reconcile is not None:
+            await self._before_reconcile()
         self._hand_over(world)
         for channel_id, values in callers:
             self._switchboard.post(self._translator.arrival(channel_id, values))
@@ -142,6 +163,19 @@ class AsteriskLink:
             calls=len(state.calls),
             unseen=len(callers),
         )
+
+    async def _leave_out(self) -> None:
+        """Have Asterisk keep to itself what nobody here reads."""
+        reply = await self._client.http(
+            "PUT",
+            f"applications/{self._app}/eventFilter",
+            body={"disallowed": [{"type": name} for name in UNREAD]},
+        )
+        if reply.status != 200:
+            raise ServiceError(
+                f"Asterisk does not filter events: {reply.status} {reply.body}",
+                remedy="`vsek doctor` tells what Asterisk lacks",
+            )
 
     def _hand_over(self, world: Reconciled) -> None:
         self._commander.connected = True

@@ -94,3 +94,8 @@ async def unseen_callers(
         else:
             log.warning("foreign_channel", channel=channel, app=app)
     return callers
+
+
+async def channel_ids(client: AriHttp) -> list[str]:
+    """All channels that Asterisk has now."""
+    return [str(channel["id"]) for channel in await fetch(client, "channels")]
