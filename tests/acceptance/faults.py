@@ -173,9 +173,12 @@ class FaultHouse(House):
                 bridges = await self.asterisk("GET", "bridges")
             except (ServiceError, aiohttp.ClientError, OSError):
                 return None
+            # Whom the dialplan serves by itself is no concern of the switchboard for now.
+            calls = [call for call in calls if call["stage"] not in ("fallback", "ended")]
             ids = {call["id"] for call in calls}
             legs = [c["id"] for c in channels if c["id"].startswith(OURS)]
-            callers = [c for c in channels if not c["id"].startswith(OURS)]
+            callers = [c for c in channels if c["dialplan"]["app_name"] == "Stasis"]
+            callers = [c for c in callers if c["id"] not in legs]
             held = [b for b in bridges if b["id"].startswith(OURS)]
             talks = [call for call in calls if call["stage"] == "talking"]
             last.update(calls=calls, channels=channels, bridges=bridges)
