@@ -137,7 +137,7 @@ class _Process:
             self.recordings,
             decided=self.metrics.decided,
         )
-        self.translator = Translator(settings.asterisk.default_country)
+        self.translator = Translator(settings.asterisk.default_country, settings.asterisk.area_code)
         self.heartbeat = Heartbeat(self.ari, s.app, self._serving)
         self.ledger = self._make_ledger()
         self.link = AsteriskLink(

@@ -110,6 +110,8 @@ class AsteriskSettings(_Section):
     agent_transport: str = "agents"
     default_country: str = "DE"
     """For numbers in national form (ISO 3166, two letters)."""
+    area_code: str = Field(default="", pattern=r"^([1-9][0-9]{0,5})?$")
+    """For numbers in local form, without the zero before it (``30``); empty: there are none."""
     ledger_folder: Path | None = None
     """Where Asterisk's dialplan keeps its call ledger, as vsek sees the folder; ``None``: there is
     none to be read, and calls that come while vsek is away are known to nobody."""

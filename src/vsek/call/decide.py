@@ -16,14 +16,15 @@ from vsek.acd.hours import is_open
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call import script
-from vsek.call.desk import GUARD, Desk, forget_if_empty
+from vsek.call.desk import GUARD, Desk, close, forget_if_empty
 from vsek.call.fallback import remember
 from vsek.call.model import Call, ClientScript, Directory, Leg, LegStage, State
 from vsek.call.reconcile import NO_CALL, reconcile
 from vsek.call.table import TABLE, Happening
-from vsek.domain.ids import AgentId, CallId
+from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.domain.ledger import Served
-from vsek.domain.outcomes import Outcome
+from vsek.domain.numbers import starts
+from vsek.domain.outcomes import LOOP, Outcome
 from vsek.domain.records import CallOpened, NoteDueMoved, RecordingMade
 
 _NOT_FOUND = 404
@@ -98,7 +99,10 @@ def _arrived(desk: Desk, event: ev.CallArrived) -> None:
     call = _open(desk, event, desk.now)
     client = call.script
     directory = state.directory
-    if client is None:
+    if _goes_round(state, event):
+        # Not answered: whoever placed the call, perhaps we ourselves, shall go on without us.
+        close(desk, call, Outcome.FAILED, LOOP)
+    elif client is None:
         media = directory.announcements.get(f"unknown_number.{directory.default_language}", "")
         script.announce(desk, call, media, Outcome.UNKNOWN_NUMBER, "unknown_number")
     elif not is_open(client.hours, client.timezone, desk.now):
@@ -112,6 +116,9 @@ def _open(desk: Desk, event: ev.CallArrived, received_at: float) -> Call:
     """The call, known from now on."""
     state = desk.state
     client, did = find_client(state.directory, event.dids, event.forwarded_by)
+    loop = _goes_round(state, event)
+    if loop:
+        client = None  # operations are told: no client has been called
     call = Call(
         event.call_id,
         event.channel_id,
@@ -137,8 +144,16 @@ def _open(desk: Desk, event: ev.CallArrived, received_at: float) -> Call:
             event.channel_id,
         )
     )
-    desk.step(call, "arrived", did=did)
+    desk.step(call, "arrived", did=did, **({"loop": loop} if loop else {}))
     return call
+
+
+def _goes_round(state: State, event: ev.CallArrived) -> str:
+    """Why this is a call that goes round in circles, in a word; empty: it is none.
+
+    A call that carries the id of a call which we have now was placed by us for that one.
+    """
+    return event.loop or ("our_call" if event.our_call in state.calls else "")
 
 
 def find_client(
@@ -150,13 +165,25 @@ def find_client(
     forwarding chain, from the most recent forwarder to the first.
     """
     for number in dids:
-        if number in directory.dids:
-            return directory.clients[directory.dids[number]], number
+        owner = _owner(directory.dids, number)
+        if owner is not None:
+            return directory.clients[owner], number
     did = dids[0] if dids else ""
     for number in forwarded_by:
-        if number in directory.forwarders:
-            return directory.clients[directory.forwarders[number]], did
+        owner = _owner(directory.forwarders, number)
+        if owner is not None:
+            return directory.clients[owner], did
     return None, did
+
+
+def _owner(numbers: dict[str, ClientId], number: str) -> ClientId | None:
+    """Whose ``number`` is: as it stands, or in a block of numbers that begin alike (``+4930123*``).
+
+    Blocks do not overlap, so any that fits is the one.
+    """
+    if number in numbers:
+        return numbers[number]
+    return next((numbers[start] for start in starts(number) if start in numbers), None)
 
 
 ChannelEvent = ev.ChannelUp | ev.ChannelRinging | ev.LegReady | ev.Joined | ev.ChannelGone

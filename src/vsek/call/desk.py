@@ -11,7 +11,7 @@ from vsek.acd.effects import CancelTimer, SetTimer
 from vsek.call import effects as do
 from vsek.call.model import Asking, Call, Leg, LegStage, State
 from vsek.domain.ids import OURS
-from vsek.domain.outcomes import Finding, Outcome, Stage
+from vsek.domain.outcomes import LOOP, Finding, Outcome, Stage
 from vsek.domain.records import CallClosed, CallStep, RecordingMade
 
 GUARD_ENDED_S = 10.0
@@ -162,7 +162,7 @@ def close(
     let_go(desk, call)
     call.stage = Stage.ENDED
     if not call.caller_gone:
-        desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
+        desk.do(do.Hangup(call.call_id, call.channel_id, LOOP if reason == LOOP else "normal"))
     forget_if_empty(desk, call)
 
 

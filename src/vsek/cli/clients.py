@@ -50,7 +50,11 @@ async def _import(settings: Settings, file: Path) -> ImportResult:
     maker = SoundWorkshop(find_tool, settings.sounds.speech)
     async with run.database(settings) as connection:
         return await clients.import_file(
-            connection, file, maker, country=settings.asterisk.default_country
+            connection,
+            file,
+            maker,
+            country=settings.asterisk.default_country,
+            area=settings.asterisk.area_code,
         )
 
 

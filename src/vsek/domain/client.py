@@ -29,7 +29,15 @@ from pydantic_core import PydanticCustomError
 
 from vsek.domain.ids import SLUG, ClientId
 from vsek.domain.note import Email, Language, TimezoneName
-from vsek.domain.numbers import is_dialable, normalise
+from vsek.domain.numbers import (
+    BLOCK,
+    block,
+    from_letters,
+    is_dialable,
+    normalise,
+    overlap,
+    starts,
+)
 from vsek.domain.text import CleanLine, CleanName, CleanText
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -65,25 +73,45 @@ def _client_id(text: str) -> ClientId:
 
 
 def _number(text: str, info: ValidationInfo) -> str:
-    country = (info.context or {}).get("country", "DE")
-    number = normalise(text, country)
+    context = info.context or {}
+    country = context.get("country", "DE")
+    number = normalise(text, country, context.get("area", ""))
     if not is_dialable(number):
+        number = from_letters(text, country)
+    if not number or BLOCK in number:
         refuse("number", "is not a telephone number", "Write it like +49 30 1234567")
     return number
+
+
+def _number_or_block(text: str, info: ValidationInfo) -> str:
+    if not text.rstrip().endswith(BLOCK):
+        return _number(text, info)
+    context = info.context or {}
+    found = block(text, context.get("country", "DE"), context.get("area", ""))
+    if not found:
+        refuse(
+            "block",
+            "is not a block of telephone numbers",
+            "Write the digits with which they begin, six at least with the country code, and *: "
+            "+49 30 123456*",
+        )
+    return found
 
 
 Slug = Annotated[ClientId, AfterValidator(_client_id)]
 Number = Annotated[str, AfterValidator(_number)]
 """A telephone number, normalised (E.164, or the digits of an internal number)."""
+NumberOrBlock = Annotated[str, AfterValidator(_number_or_block)]
+"""A telephone number, or all that begin alike: ``+4930123456*``."""
 Name = Annotated[CleanName, Field(min_length=1)]
 
 
 class Numbers(_Model):
     """How a call is recognised as the client's."""
 
-    did: tuple[Number, ...] = ()
+    did: tuple[NumberOrBlock, ...] = ()
     """Numbers of the service that belong to this client alone."""
-    forwarding: tuple[Number, ...] = ()
+    forwarding: tuple[NumberOrBlock, ...] = ()
     """The client's own numbers, from which calls are forwarded to a number that several share."""
 
     @model_validator(mode="after")
@@ -94,6 +122,13 @@ class Numbers(_Model):
             for number in numbers:
                 if numbers.count(number) > 1:
                     refuse("number_twice", f"{number} stands here twice", "Remove one of them")
+                for other in numbers:
+                    if number != other and overlap(number, other):
+                        refuse(
+                            "number_in_block",
+                            f"{number} and {other} have numbers in common",
+                            "Keep the one that you mean",
+                        )
         return self
 
     def __iter__(self) -> Iterator[tuple[Literal["did", "forwarding"], str]]:  # type: ignore[override]
@@ -467,6 +502,25 @@ class Client(_Model):
         """Plain data that parses to the same client, without fields that have their default."""
         data = self.model_dump(mode="json", exclude_defaults=True)
         return {name: data[name] for name in type(self).model_fields if name in data}
+
+
+def overlaps(clients: Iterable[Client]) -> list[tuple[ClientId, str, ClientId, str]]:
+    """Numbers and blocks within another client's block: each with its client, then the block and
+    the client whose it is."""
+    blocks: dict[str, list[ClientId]] = {}
+    stand = [(client.id, number) for client in clients for _, number in client.numbers]
+    for client_id, number in stand:
+        if number.endswith(BLOCK):
+            blocks.setdefault(number, []).append(client_id)
+    found = []
+    for client_id, number in stand:
+        for wider in starts(number):
+            found += [
+                (client_id, number, owner, wider)
+                for owner in blocks.get(wider, ())
+                if owner != client_id
+            ]
+    return found
 
 
 def shared_numbers(clients: Iterable[Client]) -> list[tuple[str, list[ClientId]]]:

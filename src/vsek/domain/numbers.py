@@ -16,6 +16,8 @@ from vsek.domain.addresses import Address
 from vsek.domain.text import clean_line
 
 NUMBER_LIMIT = 64
+BLOCK = "*"
+"""Stands at the end of a block of numbers, for any digits or none: ``+4930123*``."""
 _WITHHELD = frozenset(
     {
         "anonymous",
@@ -142,6 +144,45 @@ def _region(context: str) -> str:
     return ""
 
 
+def block(raw: str, country: str = "DE", area: str = "") -> str:
+    """A block of numbers that begin alike, ``+49 30 123456*``, in its one spelling; empty if it is
+    none.
+
+    The beginning of a public number must have six digits at least, country code included: less
+    would be a region.
+    """
+    text = clean_line(raw, NUMBER_LIMIT).translate(_DASHES)
+    start = text.removesuffix(BLOCK).strip("-/. ")
+    if text == start or not _DIALABLE.match(start):
+        return ""
+    digits = _SEPARATORS.sub("", re.sub(r"\A(\+|00)([0-9 ]+)\(0\)", r"\1\2", start))
+    if digits.isdecimal() and not digits.startswith("0"):
+        if len(digits) <= _INTERNAL_LIMIT:
+            return digits + BLOCK
+        digits = (area and _local(digits, country, area)) or normalise(digits, country)
+    elif digits.startswith("00"):
+        digits = f"+{digits[2:]}"
+    elif digits.startswith("0"):
+        try:
+            number = phonenumbers.parse(digits, country)
+        except phonenumbers.NumberParseException:
+            return ""
+        digits = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return digits + BLOCK if is_e164(digits) and len(digits) > 6 else ""
+
+
+def starts(number: str) -> list[str]:
+    """The blocks, other than itself, in which a number or a block would be, the narrowest first."""
+    digits = number.removesuffix(BLOCK)
+    longest = len(digits) - 1 if digits != number else len(digits)
+    return [digits[:length] + BLOCK for length in range(longest, 0, -1)]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two numbers, or blocks of numbers, have a number in common."""
+    return one == other or one in starts(other) or other in starts(one)
+
+
 def from_letters(text: str, country: str = "DE") -> str:
     """A number that is written with letters (``0800 FLOWERS``), by the keys of a telephone; empty
     if it is none."""
@@ -150,7 +191,7 @@ def from_letters(text: str, country: str = "DE") -> str:
     if letters < 3 or not _LETTERS.match(text):
         return ""
     number = normalise(phonenumbers.convert_alpha_characters_in_number(text), country)
-    return number if is_e164(number) else ""
+    return number if is_e164(number) and len(number) > _LOCAL_LIMIT else ""
 
 
 def is_e164(number: str) -> bool:

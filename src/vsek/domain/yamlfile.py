@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from vsek.domain.client import Client, shared_numbers
+from vsek.domain.client import Client, overlaps, shared_numbers
 from vsek.domain.ids import ClientId
 from vsek.errors import InputError
 
@@ -295,11 +295,20 @@ def _duplicates(file: ClientFile) -> list[Problem]:
             )
             location_of = file.number_location(client_id, number)
             problems.append(file.document.problem(location_of, message, remedy))
+    for client_id, number, owner, block in overlaps(file.clients):
+        problems.append(
+            file.document.problem(
+                file.number_location(client_id, number),
+                f"{number} is within {block} of client {owner!r}",
+                "A number leads to one client: make the block narrower, or take the number out",
+            )
+        )
     return problems
 
 
-def read_clients(text: str | bytes, name: str, country: str = "DE") -> ClientFile:
-    """The clients in a file's text; ``country`` is for numbers in national form.
+def read_clients(text: str | bytes, name: str, country: str = "DE", area: str = "") -> ClientFile:
+    """The clients in a file's text; ``country`` is for numbers in national form, ``area`` (an area
+    code) for those in local form.
 
     Raises ``FileError`` with everything that is wrong.
     """
@@ -319,7 +328,7 @@ def read_clients(text: str | bytes, name: str, country: str = "DE") -> ClientFil
     clients: list[Client] = []
     for at, item in enumerate(data["clients"]):
         try:
-            clients.append(Client.model_validate(item, context={"country": country}))
+            clients.append(Client.model_validate(item, context={"country": country, "area": area}))
         except ValidationError as error:
             problems += problems_of(error, document, ("clients", at), Client)
     file = ClientFile(document, tuple(clients))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from vsek.domain.client import Client, Sound
 from vsek.domain.ids import ClientId
+from vsek.domain.numbers import BLOCK, overlap, starts
 from vsek.domain.text import clean_line
 from vsek.domain.yamlfile import ClientFile, FileError, Problem, read_clients, write_clients
 from vsek.errors import InputError, ServiceError
@@ -30,7 +31,9 @@ FROM vsek.clients WHERE id = ANY($1::text[])
 """
 _FOREIGN_NUMBERS_SQL = """
 SELECT number, client_id FROM vsek.client_numbers
-WHERE number = ANY($1::text[]) AND client_id <> ALL($2::text[])
+WHERE client_id <> ALL($2::text[])
+  AND (number = ANY($1::text[]) OR EXISTS (
+    SELECT FROM unnest($3::text[]) AS block WHERE starts_with(number, block)))
 ORDER BY number, client_id
 """
 _PUT_SQL = """
@@ -104,7 +107,7 @@ class _Ready:
 
 
 async def import_file(
-    conn: Connection, path: Path, maker: SoundMaker, *, country: str = "DE"
+    conn: Connection, path: Path, maker: SoundMaker, *, country: str = "DE", area: str = ""
 ) -> ImportResult:
     """Import the YAML file ``path``: all of it or, if anything is wrong, nothing.
 
@@ -121,7 +124,7 @@ async def import_file(
             value=str(path),
             remedy="Name a YAML file of clients",
         ) from None
-    file = read_clients(text, str(path), country)
+    file = read_clients(text, str(path), country, area)
     return await import_clients(conn, file, maker, base=path.parent)
 
 
@@ -201,10 +204,17 @@ def _prompt(client: Client) -> Sound | None:
 async def _check_numbers(conn: Connection, file: ClientFile, ids: Sequence[ClientId]) -> None:
     owner_here = {number: client.id for client in file.clients for _, number in client.numbers}
     problems = []
-    for row in await conn.fetch(_FOREIGN_NUMBERS_SQL, list(owner_here), list(ids)):
-        number = row["number"]
+    wider = {block for number in owner_here for block in starts(number)}
+    begins = [n.removesuffix(BLOCK) for n in owner_here if n.endswith(BLOCK)]
+    taken = [*owner_here, *wider]
+    for row in await conn.fetch(_FOREIGN_NUMBERS_SQL, taken, list(ids), begins):
+        number = next(n for n in owner_here if overlap(n, row["number"]))
         location = file.number_location(owner_here[number], number)
-        message = f"{number} already belongs to client {row['client_id']!r} in the database"
+        theirs = f"client {row['client_id']!r} in the database"
+        if number == row["number"]:
+            message = f"{number} already belongs to {theirs}"
+        else:
+            message = f"{number} and {row['number']} of {theirs} have numbers in common"
         remedy = "Take it from that client first: import both in one file"
         problems.append(file.document.problem(location, message, remedy))
     if problems:

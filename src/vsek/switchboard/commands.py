@@ -18,6 +18,7 @@ from vsek.ari.errors import AriError, AriTimeout
 from vsek.ari.protocol import Query, Reply
 from vsek.call import effects as do
 from vsek.call.events import CommandFailed
+from vsek.domain.outcomes import LOOP
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +89,7 @@ class AriCommander:
             case do.DestroyBridge():
                 return "DELETE", f"bridges/{command.bridge_id}", {}, None
             case do.HangupLeg() | do.Hangup():
-                return "DELETE", channel, {"reason": command.reason}, None
+                return "DELETE", channel, _why(command.reason), None
             case do.HangupStray():
                 return "DELETE", channel, {}, None
             case _:
@@ -188,6 +189,12 @@ def _leg_variables(command: do.CreateLeg) -> dict[str, Any]:
             "CONNECTEDLINE(pres)": "allowed",
         }
     }
+
+
+def _why(reason: str) -> dict[str, str]:
+    # Q.850 has a cause for loops, exchange routing error; in SIP it becomes 603, upon which
+    # networks do not try elsewhere.
+    return {"reason_code": "25"} if reason == LOOP else {"reason": reason}
 
 
 def _message(reply: Reply) -> str:

@@ -91,6 +91,29 @@ async def test_a_number_of_another_client_refuses_the_whole_file(conn: Connectio
     assert [one.client.id for one in await clients.list_clients(conn)] == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [("+49 30 1234*", "+49 30 12345"), ("+49 30 12345", "+49 30 1234*"), ("030 12*", "030 123*")],
+)
+async def test_a_number_within_another_clients_block_is_refused(
+    conn: Connection, stored: str, wanted: str
+) -> None:
+    numbers = {"did": [stored]}
+    await clients.import_clients(
+        conn, file_of(client("a", numbers=numbers)), FakeSounds(), base=HERE
+    )
+    numbers = {"did": [wanted]}
+    other = file_of(client("b", numbers=numbers))
+    with pytest.raises(FileError) as caught:
+        await clients.import_clients(conn, other, FakeSounds(), base=HERE)
+    (problem,) = caught.value.problems
+    assert problem.field == "clients[0].numbers.did[0]"
+    assert "have numbers in common" in problem.message
+    known = await directory.load(conn)
+    assert whose(known, "+493012345") == "a"
+    assert whose(known, "+4930999") is None
+
+
 async def test_sounds_that_cannot_be_made_are_told_with_their_lines(conn: Connection) -> None:
     class Broken(FakeSounds):
         async def source(self, wanted: WantedSound) -> str:

@@ -322,3 +322,36 @@ def test_screening_needs_its_policy() -> None:
     data = _screened().model_dump()
     with pytest.raises(ValidationError, match="needs policy: screen"):
         Client.model_validate(data | {"policy": "greet"})
+
+
+def numbered(*clients: str) -> str:
+    return "clients:\n" + "".join(
+        f"  - id: {chr(97 + at)}\n    name: X\n    numbers: {numbers}\n"
+        "    contacts: [{name: X, email: x@example.com, notes: true}]\n"
+        for at, numbers in enumerate(clients)
+    )
+
+
+def test_blocks_of_numbers() -> None:
+    text = numbered(
+        '{did: ["+49 30 123456*", 0800 FLOWERS], forwarding: ["030 1234567"]}',
+        '{did: ["030 123457*"], forwarding: ["0341 555*"]}',
+    )
+    one, two = read_clients(text, "x").clients
+    assert one.numbers.did == ("+4930123456*", "+498003569377")
+    assert two.numbers.forwarding == ("+49341555*",)
+    again = read_clients(write_clients([one, two]), "again")
+    assert again.clients == (one, two)
+
+
+def test_numbers_within_blocks_are_refused() -> None:
+    assert problems(numbered('{did: ["+49 30 1234*", "+49 30 12345"]}', '{did: ["+49*"]}')) == [
+        (4, "clients[0].numbers", "+49301234* and +493012345 have numbers in common"),
+        (8, "clients[1].numbers.did[0]", "is not a block of telephone numbers"),
+    ]
+    assert problems(
+        numbered('{did: ["+49 30 1234*"]}', '{did: ["+49 30 12345"]}', '{did: ["+49 30 12346*"]}')
+    ) == [
+        (8, "clients[1].numbers.did[0]", "+493012345 is within +49301234* of client 'a'"),
+        (12, "clients[2].numbers.did[0]", "+493012346* is within +49301234* of client 'a'"),
+    ]

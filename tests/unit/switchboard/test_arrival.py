@@ -149,12 +149,17 @@ def test_values_of_arguments() -> None:
 
 
 _KEYS = st.sampled_from(
-    ["reg", "did", "uri", "to", "pcpid", "from", "name", "sender", "pai", "pres", "privacy"]
-    + ["ours", "reason", "country", "area", "hops", "div", "hist", "other"]
+    [
+        *("reg", "did", "uri", "to", "pcpid", "from", "name", "sender", "pai", "pres", "privacy"),
+        *("ours", "reason", "country", "area", "hops", "div", "hist", "other"),
+    ]
 )
 _PIECES = st.sampled_from(
-    [*'"<>,;\\@:?=%01', "sip:", "tel:", "+4930", "index=1.1", "index=1", ";mp=1", "cause=302"]
-    + ["\x00", "\r\n", "\udcff", "\u202e", "ß", " "]
+    [
+        *'"<>,;\\@:?=%01',
+        *("sip:", "tel:", "+4930", "index=1.1", "index=1", ";mp=1", "cause=302", "ß", " "),
+        *("\x00", "\r\n", "\udcff", "\u202e"),
+    ]
 )
 _TEXTS = st.one_of(st.text(max_size=60), st.lists(_PIECES, max_size=30).map("".join))
 

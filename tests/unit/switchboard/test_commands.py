@@ -115,6 +115,11 @@ CREATE = do.CreateLeg(CALL, LEG, AgentId("anna"), CALLER, "+49301", "Meyer & Co"
         ),
         (do.HangupStray(CALL, LEG), ("DELETE", f"channels/{LEG}", {}), CALL),
         (
+            do.Hangup(CALL, CALLER, "loop"),
+            ("DELETE", f"channels/{CALLER}", {"reason_code": "25"}),
+            CALL,
+        ),
+        (
             do.Hangup(CALL, ChannelId("a/../b?c"), "normal"),
             ("DELETE", "channels/a%2F..%2Fb%3Fc", {"reason": "normal"}),
             CALL,
