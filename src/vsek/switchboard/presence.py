@@ -1,27 +1,38 @@
 """Which agents' softphones are registered: from Asterisk's endpoint events, not by asking.
 
+Theory of operation. The application is subscribed to each agent's endpoint. A subscription to all
+of PJSIP would be simpler, but it also brings every event of every caller's channel, each step of
+the dialplan among them, which costs Asterisk and us more than the call itself.
+
+An endpoint that was made anew (its account changed) has left its subscriptions behind, so each
+``refresh`` subscribes again, and compares with what Asterisk says afterwards.
+
 ``EndpointStateChange`` alone is believed: the other two events of a registration carry the
 endpoint's state too, but may come before it has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from vsek.acd.events import AgentReachable
 from vsek.ari._generated.events import EndpointStateChange
 from vsek.ari.base import Event as AriEvent
 from vsek.domain.ids import AgentId
+from vsek.errors import ServiceError
 from vsek.switchboard.recovery import AriHttp, fetch
 
 TECHNOLOGY = "PJSIP"
+SOURCES_LENGTH = 2000
+"""Characters of one request's list of endpoints: Asterisk reads request lines up to 4,096."""
 
 
 class Presence:
     """Reports changes of registration to ``post``; knows which were reported last."""
 
-    def __init__(self, post: Callable[[AgentReachable], None]) -> None:
+    def __init__(self, post: Callable[[AgentReachable], None], app: str) -> None:
         self._post = post
+        self._app = app
         self._known: dict[str, bool] = {}
 
     def see(self, event: AriEvent) -> None:
@@ -30,17 +41,47 @@ class Presence:
             self._report(event.endpoint.resource, event.endpoint.state == "online")
 
     async def refresh(self, client: AriHttp, agents: Iterable[str]) -> None:
-        """Compare ``agents`` with the endpoints that Asterisk has now."""
-        online = {
-            endpoint["resource"]
-            for endpoint in await fetch(client, f"endpoints/{TECHNOLOGY}")
-            if endpoint.get("state") == "online"
-        }
+        """Follow the endpoints of ``agents``, and compare with what they are now."""
+        agents = list(agents)
+        endpoints = await self._endpoints(client)
+        for sources in _chunks(name for name in agents if name in endpoints):
+            await self._subscribe(client, sources)
+        endpoints = await self._endpoints(client)
         for name in agents:
             self._known.pop(name, None)
-            self._report(name, name in online)
+            self._report(name, endpoints.get(name) == "online")
+
+    @staticmethod
+    async def _endpoints(client: AriHttp) -> dict[str, str]:
+        listed = await fetch(client, f"endpoints/{TECHNOLOGY}")
+        return {endpoint["resource"]: endpoint.get("state", "") for endpoint in listed}
+
+    async def _subscribe(self, client: AriHttp, sources: str) -> None:
+        uri, query = f"applications/{self._app}/subscription", {"eventSource": sources}
+        # Where one is there already another one does nothing, even if it is that of an endpoint
+        # which is no more.
+        await client.http("DELETE", uri, query)
+        reply = await client.http("POST", uri, query)
+        if reply.status != 200:
+            raise ServiceError(
+                f"Asterisk does not tell of {sources}: {reply.status} {reply.body}",
+                remedy="`vsek doctor` tells what Asterisk lacks",
+            )
 
     def _report(self, name: str, reachable: bool) -> None:
         if self._known.get(name) != reachable:
             self._known[name] = reachable
             self._post(AgentReachable(AgentId(name), reachable))
+
+
+def _chunks(names: Iterable[str]) -> Iterator[str]:
+    """Event sources, so many in one text as a request takes."""
+    chunk = ""
+    for name in names:
+        source = f"endpoint:{TECHNOLOGY}/{name}"
+        if chunk and len(chunk) + len(source) >= SOURCES_LENGTH:
+            yield chunk
+            chunk = ""
+        chunk += f",{source}" if chunk else source
+    if chunk:
+        yield chunk

@@ -1,0 +1,96 @@
+"""Which softphones are registered, and what Asterisk is asked to tell of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vsek.acd.events import AgentReachable
+from vsek.ari.protocol import Reply, decode
+from vsek.domain.ids import AgentId
+from vsek.errors import ServiceError
+from vsek.switchboard import presence as presence_module
+from vsek.switchboard.presence import Presence
+
+
+class Asterisk:
+    """Endpoints by name; notes down who is subscribed."""
+
+    def __init__(self, **endpoints: str) -> None:
+        self.endpoints = endpoints
+        self.subscribed: list[str] = []
+        self.requests: list[tuple[str, str]] = []
+        self.status = 200
+
+    async def http(
+        self, method: str, uri: str, query: dict[str, str] | None = None, body: Any = None
+    ) -> Reply:
+        if uri == "endpoints/PJSIP":
+            listed = [{"resource": n, "state": s} for n, s in self.endpoints.items()]
+            return Reply(status=200, body=listed)
+        assert uri == "applications/vsek/subscription"
+        sources = (query or {})["eventSource"].split(",")
+        self.requests.append((method, (query or {})["eventSource"]))
+        if method == "DELETE":
+            self.subscribed = [one for one in self.subscribed if one not in sources]
+        elif self.status == 200:
+            assert not set(sources) & set(self.subscribed)
+            self.subscribed += sources
+        return Reply(status=self.status, body={"message": "no"})
+
+
+def endpoint_event(name: str, state: str, technology: str = "PJSIP") -> Any:
+    return decode(
+        '{"type":"EndpointStateChange","timestamp":"","application":"vsek","endpoint":'
+        f'{{"technology":"{technology}","resource":"{name}","state":"{state}","channel_ids":[]}}}}'
+    )
+
+
+async def test_agents_are_followed_and_others_are_not() -> None:
+    posted: list[AgentReachable] = []
+    asterisk = Asterisk(anna="online", ben="offline", trunk="online")
+    presence = Presence(posted.append, "vsek")
+    await presence.refresh(asterisk, ["anna", "ben", "cleo"])
+    assert asterisk.subscribed == ["endpoint:PJSIP/anna", "endpoint:PJSIP/ben"]
+    assert posted == [
+        AgentReachable(AgentId("anna"), reachable=True),
+        AgentReachable(AgentId("ben"), reachable=False),
+        AgentReachable(AgentId("cleo"), reachable=False),
+    ]
+
+
+async def test_each_refresh_subscribes_anew_and_reports_anew() -> None:
+    posted: list[AgentReachable] = []
+    asterisk = Asterisk(anna="online")
+    presence = Presence(posted.append, "vsek")
+    await presence.refresh(asterisk, ["anna"])
+    await presence.refresh(asterisk, ["anna"])
+    assert [method for method, _ in asterisk.requests] == ["DELETE", "POST"] * 2
+    assert len(posted) == 2
+
+
+async def test_only_changes_are_reported() -> None:
+    posted: list[AgentReachable] = []
+    presence = Presence(posted.append, "vsek")
+    for state in ("online", "online", "offline", "unknown", "online"):
+        presence.see(endpoint_event("anna", state))
+    presence.see(endpoint_event("anna", "offline", technology="SIP"))
+    assert [event.reachable for event in posted] == [True, False, True]
+
+
+async def test_many_agents_go_into_several_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence_module, "SOURCES_LENGTH", 60)
+    names = [f"agent{number}" for number in range(7)]
+    asterisk = Asterisk(**dict.fromkeys(names, "online"))
+    await Presence(lambda _: None, "vsek").refresh(asterisk, names)
+    assert asterisk.subscribed == [f"endpoint:PJSIP/{name}" for name in names]
+    assert all(len(sources) < 60 for _, sources in asterisk.requests)
+    assert len(asterisk.requests) == 2 * 4
+
+
+async def test_a_refused_subscription_is_told() -> None:
+    asterisk = Asterisk(anna="online")
+    asterisk.status = 404
+    with pytest.raises(ServiceError, match="does not tell of endpoint:PJSIP/anna: 404"):
+        await Presence(lambda _: None, "vsek").refresh(asterisk, ["anna"])
