@@ -18,6 +18,7 @@ from vsek.domain.directory import Directory
 from vsek.domain.ids import AgentId
 from vsek.errors import ServiceError
 from vsek.settings import Settings
+from vsek.switchboard import languages
 from vsek.switchboard.control import Synced
 from vsek.switchboard.directory import for_calls, music_class
 from vsek.switchboard.owner import Switchboard
@@ -80,6 +81,12 @@ class Keeper:
             directory = await self._load()
             announcements = await self._sounds.announcements()
             await self._sounds.bring(directory.sounds() | frozenset(announcements.values()))
+            await asyncio.to_thread(
+                languages.leave,
+                self._settings.sounds_folder,
+                directory,
+                self._settings.asterisk.default_country,
+            )
             if self._asterisk_is_up():
                 await self._push(directory)
             known = for_calls(

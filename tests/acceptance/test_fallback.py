@@ -1,0 +1,136 @@
+"""vsek is away, restarting or hung: no caller meets silence, and no call goes without a record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from array import array
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.acceptance.house import ALDER, BIRCH, CEDAR, SOUNDS, Crew, House
+from tests.acceptance.test_nothing_is_lost import wait_restarted
+
+from vsek.demo import audio, g711
+from vsek.demo.caller import Caller
+from vsek.demo.events import eventually
+from vsek.embedded import resources
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_SOUNDS = resources.folder("asterisk-conf") / "vsek-sounds"
+BEGINS_WITHIN_S = 6.0
+"""From the INVITE to the announcement."""
+
+
+@contextlib.asynccontextmanager
+async def vsek_away(house: House, how: signal.Signals = signal.SIGKILL) -> AsyncIterator[None]:
+    """No switchboard meanwhile: the supervisor is held, so that it does not start another."""
+    up, serve = house.stack.ready["pids"]["up"], await house.serve_pid()
+    os.kill(up, signal.SIGSTOP)
+    try:
+        os.kill(serve, how)
+        yield
+    finally:
+        os.kill(up, signal.SIGCONT)
+        await wait_restarted(house, serve)
+
+
+@contextlib.asynccontextmanager
+async def vsek_hung(house: House) -> AsyncIterator[None]:
+    """The switchboard keeps its connections and does nothing. Whether its supervisor, once it runs
+    again, lets it go on or starts another is its own affair."""
+    up, serve = house.stack.ready["pids"]["up"], await house.serve_pid()
+    os.kill(up, signal.SIGSTOP)
+    os.kill(serve, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(serve, signal.SIGCONT)
+        os.kill(up, signal.SIGCONT)
+        await wait_healthy(house)
+
+
+async def wait_healthy(house: House) -> None:
+    async def probe() -> bool | None:
+        with contextlib.suppress(Exception):
+            return True if (await house.stack.control("GET", "/v1/health"))["ok"] else None
+        return None
+
+    await eventually(probe, "a switchboard that serves", timeout_s=30.0)
+
+
+def shipped(name: str, seconds: float) -> audio.Signal:
+    """The beginning of an announcement of the dialplan."""
+    return audio.signal(_SOUNDS / f"{name}.wav")[: int(seconds * g711.RATE)]
+
+
+async def wait_announced(caller: Caller, language: str, *, since: float | None = None) -> float:
+    """Waits until the caller hears the announcement in ``language``; returns when it began.
+
+    It begins within six seconds of ``since`` (monotonic), which is when the caller dialled.
+    """
+    since = caller.media.opened_at if since is None else since
+    first = await caller.media.packets.wait(
+        lambda packet: packet.at >= since and packet.loud, "an announcement", timeout_s=8.0
+    )
+    await caller.media.packets.wait(
+        lambda packet: packet.at >= first.at + 2.0, "2 s of it", timeout_s=5.0
+    )
+    heard = audio.signal(caller.media.recording())
+    match = audio.find(heard, shipped(f"leave-message-{language}", 1.5))
+    assert match.score > 0.9, (match, caller.statuses)
+    began = caller.media.opened_at + match.at_s
+    assert began - since < BEGINS_WITHIN_S, (began - since, caller.statuses)
+    return began
+
+
+async def leave_message(caller: Caller, began: float, language: str, samples: array[int]) -> None:
+    """Says ``samples`` once the announcement that began at ``began``, and the tone, are over."""
+    over = began + (len(shipped(f"leave-message-{language}", 60)) + 3600) / g711.RATE
+    await caller.media.packets.wait(
+        lambda packet: packet.at >= over, "the tone's end", timeout_s=20.0
+    )
+    heard = audio.signal(caller.media.recording())[-2 * g711.RATE :]
+    assert audio.find(heard, shipped("tone", 0.4)).score > 0.9
+    await caller.media.play(samples)
+
+
+async def wait_told(house: House, *callers: Caller) -> list[dict[str, Any]]:
+    """The calls of ``callers``: one each, closed, and every one has its note."""
+    calls = await house.wait_closed(*callers, timeout_s=20.0)
+    numbers = [call["caller_number"] for call in await house.calls()]
+    assert [numbers.count(caller.dialled.caller) for caller in callers] == [1] * len(callers)
+    for caller in callers:
+        await house.wait_mail(caller, timeout_s=40.0)
+    return calls
+
+
+async def test_who_calls_while_vsek_is_away_is_asked_for_a_message(
+    house: House, crew: Crew
+) -> None:
+    async with vsek_away(house):
+        german, english, stranger, quick = await asyncio.gather(
+            crew.dial(ALDER), crew.dial(CEDAR), crew.dial("+49305559999"), crew.dial(BIRCH)
+        )
+        await quick.wait_status(100)
+        await quick.hang_up()
+        began, _, _ = await asyncio.gather(
+            wait_announced(german, "de"),
+            wait_announced(english, "en"),
+            wait_announced(stranger, "de"),
+        )
+        await asyncio.gather(english.hang_up(), stranger.hang_up())
+        await leave_message(german, began, "de", SOUNDS["caller"][: 3 * g711.RATE])
+        await german.hang_up()
+    calls = await wait_told(house, german, english, stranger, quick)
+    assert [(c["outcome"], c["reason"]) for c in calls] == [
+        ("voicemail", "fallback"),
+        ("failed", "fallback"),
+        ("unknown_number", "unknown_number"),
+        ("abandoned", "missed"),
+    ]
+    assert [c["client_id"] for c in calls] == ["alder", "cedar", None, "birch"]
