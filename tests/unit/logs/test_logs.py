@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -107,3 +109,24 @@ def test_talkative_libraries_are_quiet_unless_something_is_wrong(
     logging.getLogger("aiohttp.access").info("GET /")
     logging.getLogger("aiohttp.access").error("bad")
     assert [line["event"] for line in _lines(capsys)] == ["bad"]
+
+
+class _FullDisk(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_stream_that_refuses_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", _FullDisk())
+    logs.configure("info", "json")
+    logs.get_logger("x").info("unheard")
+
+
+def test_lines_of_both_ways_keep_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json")
+    for number in range(3):
+        logs.get_logger("x").info("ours", number=number)
+        logging.getLogger("library").warning("theirs", extra={"number": number})
+    assert [(line["event"], line["number"]) for line in _lines(capsys)] == [
+        (name, number) for number in range(3) for name in ("ours", "theirs")
+    ]
