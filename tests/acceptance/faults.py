@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 from tests.acceptance.house import CEDAR, CLIENTS, SETTINGS, SOUNDS, Agent, Crew, House
 
 from vsek.demo import g711, ledger
@@ -28,7 +29,9 @@ from vsek.demo.proxy import Proxy
 from vsek.demo.softphone import PhoneCall
 from vsek.demo.stack import Stack, address
 from vsek.domain.ids import OURS
+from vsek.embedded import packages
 from vsek.embedded.postgres import PrivatePostgres
+from vsek.embedded.servant import run_as, unprivileged
 from vsek.errors import ServiceError
 
 EVENTS = b"app=vsek&"
@@ -48,6 +51,7 @@ class FaultHouse(House):
     """A running vsek between proxies."""
 
     ari: Proxy
+    ami: Proxy
     database: Proxy
     mail: Proxy
 
@@ -65,15 +69,17 @@ class FaultHouse(House):
             dsn = postgres.dsn
         where = home / "run" / "stack.json"
         ari = Proxy(lambda: address(str(json.loads(where.read_text())["ari"])))
+        ami = Proxy(lambda: address(str(json.loads(where.read_text())["ami"])))
         database = Proxy(lambda: _database(where))
         mail = Proxy(("127.0.0.1", mailbox.port))
-        for proxy in (ari, database, mail):
+        for proxy in (ari, ami, database, mail):
             await proxy.start()
             exits.push_async_callback(proxy.stop)
         login = dsn.partition("@")[0]
         environment = {
             **SETTINGS,
             "VSEK_ARI__URL": f"http://{ari.address}",
+            "VSEK_AMI__PORT": str(ami.port),
             "VSEK_DATABASE__DSN": f"{login}@{database.address}/vsek",
             **(settings or {}),
         }
@@ -84,12 +90,12 @@ class FaultHouse(House):
         (folder / "clients.yaml").write_text(CLIENTS)
         await stack.cli("client", "import", folder / "clients.yaml")
         house = cls(folder, stack, mailbox)
-        house.ari, house.database, house.mail = ari, database, mail
+        house.ari, house.ami, house.database, house.mail = ari, ami, database, mail
         return house
 
     def heal(self) -> None:
         """No line is broken any more."""
-        for proxy in (self.ari, self.database, self.mail):
+        for proxy in (self.ari, self.ami, self.database, self.mail):
             proxy.heal()
 
     # -- processes ---------------------------------------------------------------------------
@@ -140,6 +146,21 @@ class FaultHouse(House):
             return True if name in health["problems"] else None
 
         await eventually(probe, f"the problem {name}", timeout_s=timeout_s)
+        return time.monotonic() - began
+
+    async def database_back(self) -> float:
+        """Waits until PostgreSQL serves; seconds."""
+        began = time.monotonic()
+
+        async def probe() -> bool | None:
+            try:
+                connection = await asyncpg.connect(self.stack.dsn, timeout=5)
+            except (OSError, TimeoutError, asyncpg.PostgresError):
+                return None
+            await connection.close()
+            return True
+
+        await eventually(probe, "PostgreSQL", timeout_s=SETTLED_S)
         return time.monotonic() - began
 
     # -- Asterisk, past the proxy --------------------------------------------------------------
@@ -200,6 +221,13 @@ class FaultHouse(House):
             raise AssertionError(f"{error}: {last}") from None
         return time.monotonic() - began
 
+    async def console(self, command: str) -> str:
+        """What Asterisk's console says to a command."""
+        prefix = await asyncio.to_thread(packages.ensure, ["servers"])
+        etc = (self.stack.folder / "asterisk").resolve() / "etc"
+        arguments: list[str | Path] = ["-C", etc / "asterisk.conf", "-rx", command]
+        return await run_as(unprivileged(), prefix.tool("asterisk"), arguments)
+
     # -- records -----------------------------------------------------------------------------
 
     async def accounted(
@@ -214,7 +242,7 @@ class FaultHouse(House):
         async def probe() -> list[dict[str, Any]] | None:
             try:
                 rows = await self.calls()
-            except OSError:
+            except (OSError, asyncpg.PostgresError):
                 return None
             found = [row for row in rows if row["caller_number"] in numbers]
             whole = len(found) >= len(numbers) and all(map(ledger.delivered, found))

@@ -21,9 +21,11 @@ from tests.acceptance.faults import (
     serve_one,
     told,
 )
-from tests.acceptance.house import ALDER, CEDAR, Agent, Crew
+from tests.acceptance.house import ALDER, BIRCH, CEDAR, Agent, Crew
 
 from vsek.demo.caller import Caller
+from vsek.demo.events import eventually
+from vsek.demo.proxy import Proxy, Way
 from vsek.demo.softphone import PhoneCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -94,7 +96,6 @@ async def ready_now_unless_offered(house: FaultHouse, agent: Agent) -> None:
 async def reconnected(house: FaultHouse, lines_before: int, how_many: int) -> float:
     """Waits until as many lines as were broken are new and the switchboard serves; seconds."""
     began = time.monotonic()
-    from vsek.demo.events import eventually
 
     async def probe() -> bool | None:
         return True if house.ari.accepted >= lines_before + how_many else None
@@ -102,9 +103,6 @@ async def reconnected(house: FaultHouse, lines_before: int, how_many: int) -> fl
     await eventually(probe, "new lines", timeout_s=SETTLED_S)
     await house.healthy()
     return time.monotonic() - began
-
-
-Break = Callable[[FaultHouse], int]
 
 
 @pytest.mark.parametrize(
@@ -126,4 +124,70 @@ async def test_a_cut(house: FaultHouse, crew: Crew, only: bytes, reset: bool) ->
     told(f"cut {only!r}", lines=broken, back_s=back_s, equal_s=equal_s)
     assert back_s < 1.0 * SLACK
     assert equal_s < EQUAL_S * SLACK
+    await stages.finish(house, crew)
+
+
+@pytest.mark.parametrize(
+    ("only", "ways"),
+    [
+        pytest.param(b"", ("up", "down"), id="all swallowed"),
+        pytest.param(EVENTS, ("down",), id="events swallowed", marks=pytest.mark.long),
+        pytest.param(COMMANDS, ("up",), id="commands swallowed", marks=pytest.mark.long),
+        pytest.param(COMMANDS, ("down",), id="replies swallowed", marks=pytest.mark.long),
+    ],
+)
+async def test_a_black_hole(
+    house: FaultHouse, crew: Crew, only: bytes, ways: tuple[Way, ...]
+) -> None:
+    """Nobody resets the line; the switchboard notices by itself that nothing comes through."""
+    stages = await Stages.fill(house, crew)
+    house.ari.hold(only, ways)
+    # What happens meanwhile is not lost: somebody gives up, the one who talks hangs up.
+    noticed_s = await house.problem("asterisk")
+    late = await crew.dial(BIRCH)
+    await late.wait_status(100)
+    house.ari.heal()
+    back_s = await house.healthy()
+    equal_s = await house.same_as_asterisk()
+    told(f"black hole {only!r} {ways}", noticed_s=noticed_s, back_s=back_s, equal_s=equal_s)
+    assert noticed_s < NOTICED_S + 1.0
+    assert equal_s < EQUAL_S * SLACK
+    await late.hang_up()
+    await stages.finish(house, crew)
+    await house.healthy()
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        pytest.param(lambda proxy: proxy.delay(0.3), id="300 ms later"),
+        pytest.param(lambda proxy: proxy.throttle(100_000.0), id="100 kB a second"),
+    ],
+)
+@pytest.mark.long
+async def test_a_slow_line(house: FaultHouse, crew: Crew, slow: Callable[[Proxy], None]) -> None:
+    slow(house.ari)
+    try:
+        stages = await Stages.fill(house, crew)
+        await stages.finish(house, crew)
+        await house.stack.control("POST", f"/v1/agents/{stages.ben.id}/pause")
+        await house.stack.control("POST", f"/v1/agents/{stages.anna.id}/ready")
+        _, _, rang_s = await serve_one(house, crew, stages.anna)
+        told("slow line", rang_s=rang_s)
+        assert not (await house.stack.control("GET", "/v1/health"))["problems"]
+    finally:
+        house.heal()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("only", [EVENTS, COMMANDS], ids=["event", "reply"])
+async def test_a_cut_in_the_middle_of_a_frame(house: FaultHouse, crew: Crew, only: bytes) -> None:
+    stages = await Stages.fill(house, crew)
+    before = house.ari.accepted
+    house.ari.cut_within(only)
+    # Something must be said on the line, so that there is a frame to be cut.
+    another = await crew.dial(BIRCH)
+    await reconnected(house, before, 1)
+    await house.same_as_asterisk()
+    await another.hang_up()
     await stages.finish(house, crew)
