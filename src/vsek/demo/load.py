@@ -118,6 +118,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     rss_start_mb: float
     took_s: float
     captured_dropped: int
+    audit: str
+    """What ``vsek audit`` says; empty: all books tell the same."""
 
     def problems(self) -> list[str]:
         """Books that do not agree; empty if all is well."""
@@ -130,6 +132,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if self.mails != self.calls:
             found.append(f"mails: {self.mails} instead of {self.calls}")
+        if self.audit:
+            found.append(self.audit)
         if self.failed:
             found.append(f"{self.failed} calls failed: {self.complaints}")
         return found
@@ -337,14 +341,14 @@ async def run(folder: Path, plan: Plan, *, settings: dict[str, str] | None = Non
     """One load run in ``folder``. Raises ``ServiceError`` when it cannot be made at all."""
     async with AsyncExitStack() as exits:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        house = await House.open(folder, plan, _ports(), settings or {}, exits)
+        house = await House.open(folder, plan, ports(), settings or {}, exits)
         result = await measure(house, folder)
     if not plan.keep:
         shutil.rmtree(folder, ignore_errors=True)
     return result
 
 
-def _ports() -> Ports:
+def ports() -> Ports:
     """Apart from the ranges that other drivers take ports from, and different for each process."""
     return Ports.block(34_000 + 2_000 * (os.getpid() % 10))
 
@@ -393,6 +397,7 @@ async def measure(house: House, folder: Path) -> Result:
         rss_start_mb=usage.start_mb,
         took_s=took_s,
         captured_dropped=capture.dropped if capture is not None else 0,
+        audit=await _audit(stack),
     )
 
 
@@ -417,6 +422,12 @@ async def _books(stack: Stack) -> dict[str, int]:
     finally:
         await connection.close()
     return dict(row or {})
+
+
+async def _audit(stack: Stack) -> str:
+    """Asterisk writes its ledger at the end of each call: all of them are there by now."""
+    audit = await stack.cli("audit", check=False)
+    return "" if audit.code == 0 else f"vsek audit: {audit.code} {audit.out}{audit.err}"[:2000]
 
 
 async def _books_closed(stack: Stack, calls: int) -> None:
