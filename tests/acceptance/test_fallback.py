@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.acceptance.house import ALDER, BIRCH, CEDAR, SOUNDS, Crew, House
 from tests.acceptance.test_nothing_is_lost import wait_restarted
+from tests.acceptance.test_what_is_heard import heard_for
 
 from vsek.demo import audio, g711
 from vsek.demo.caller import Caller
@@ -134,3 +135,129 @@ async def test_who_calls_while_vsek_is_away_is_asked_for_a_message(
         ("abandoned", "missed"),
     ]
     assert [c["client_id"] for c in calls] == ["alder", "cedar", None, "birch"]
+
+
+async def test_a_restart_is_heard_by_nobody(house: House, crew: Crew) -> None:
+    """kill -9, and a call every 100 ms until vsek serves again, and ten more."""
+    callers: list[Caller] = []
+    old = await house.serve_pid()
+    restarted = asyncio.create_task(wait_restarted(house, old))
+    more = 10
+    while more:
+        callers.append(await crew.dial(BIRCH if len(callers) % 2 else ALDER))
+        if len(callers) == 5:
+            os.kill(old, signal.SIGKILL)
+        if restarted.done():
+            more -= 1
+        await callers[-1].wait_status(100)
+        await asyncio.wait([restarted], timeout=0.1)
+    restarted.result()
+    # Each hears the client's greeting.
+    for caller in callers:
+        await caller.wait_answered()
+        await caller.media.wait_sound()
+    await asyncio.gather(*(caller.hang_up() for caller in callers))
+    for index, caller in enumerate(callers):
+        heard = audio.signal(caller.media.recording())
+        for name in ("leave-message-de", "leave-message-en"):
+            assert audio.find(heard, shipped(name, 0.3)).score < 0.7, (index, caller.statuses)
+    calls = await house.wait_closed(*callers, timeout_s=20.0)
+    assert {c["outcome"] for c in calls} == {"abandoned"}
+    numbers = [call["caller_number"] for call in await house.calls()]
+    assert [numbers.count(caller.dialled.caller) for caller in callers] == [1] * len(callers)
+
+
+async def talks_on(*callers: Caller) -> None:
+    """Each of them hears somebody speak, now."""
+    for caller in callers:
+        await caller.media.wait_sound(after=len(caller.media.packets))
+        assert caller.talking
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_who_waits_when_vsek_dies_is_not_left_for_ever(
+    house: House, crew: Crew, how: signal.Signals
+) -> None:
+    anna = await crew.agent()
+    talking = await crew.dial(ALDER)
+    await (await anna.phone.ring()).answer()
+    await house.wait_live(talking, "talking")
+    ben = await crew.agent()
+    ringing = await crew.dial(CEDAR)
+    ring = await ben.phone.ring()
+    waiting = await crew.dial(BIRCH)
+    await house.wait_live(waiting, "waiting")
+    async with vsek_away(house, how):
+        since = asyncio.get_running_loop().time()
+        await ring.wait_closed(timeout_s=30.0)
+        began = await wait_told_to_speak(waiting, since)
+        await ringing.wait_answered()
+        await talks_on(talking)
+        await leave_message(waiting, began, "de", SOUNDS["caller"][: 3 * g711.RATE])
+        await asyncio.gather(waiting.hang_up(), ringing.hang_up())
+    await talks_on(talking)
+    await house.wait_live(talking, "talking")
+    await talking.hang_up()
+    calls = await wait_told(house, talking, ringing, waiting)
+    assert [c["outcome"] for c in calls] == ["answered", "failed", "voicemail"]
+
+
+async def wait_told_to_speak(caller: Caller, since: float) -> float:
+    """Waits until the German announcement has begun (in place of music); returns when."""
+
+    async def probe() -> float | None:
+        heard = audio.signal(caller.media.recording())
+        match = audio.find(heard, shipped("leave-message-de", 1.5))
+        return caller.media.opened_at + match.at_s if match.score > 0.9 else None
+
+    began = await eventually(probe, "the announcement", timeout_s=40.0, every_s=0.5)
+    assert 18.0 < began - since < 27.0
+    return began
+
+
+@pytest.mark.long
+async def test_vsek_hangs_for_half_a_minute(house: House, crew: Crew) -> None:
+    anna = await crew.agent()
+    talking = await crew.dial(ALDER)
+    await (await anna.phone.ring()).answer()
+    await house.wait_live(talking, "talking")
+    waiting = await crew.dial(BIRCH)
+    await house.wait_live(waiting, "waiting")
+    async with vsek_hung(house):
+        since = asyncio.get_running_loop().time()
+        callers: list[Caller] = []
+        # One every second: the first of them are handed over before anybody can know.
+        for number in (ALDER, CEDAR) * 5:
+            callers.append(await crew.dial(number))
+            await heard_for(talking, 1.0)
+        languages = ["de", "en"] * 5
+        began = await asyncio.gather(
+            *(wait_announced(*pair) for pair in zip(callers, languages, strict=True))
+        )
+        await leave_message(callers[-2], began[-2], "de", SOUNDS["caller"][: 3 * g711.RATE])
+        await wait_told_to_speak(waiting, since)
+        await talks_on(talking)
+        await asyncio.gather(*(caller.hang_up() for caller in callers), waiting.hang_up())
+    await talks_on(talking)
+    await house.wait_live(talking, "talking")
+    await talking.hang_up()
+    calls = await wait_told(house, talking, waiting, *callers)
+    outcomes = [c["outcome"] for c in calls]
+    assert outcomes == ["answered", "failed", *["failed"] * 8, "voicemail", "failed"]
+
+
+@pytest.mark.long
+async def test_who_waits_keeps_the_place_when_vsek_returns_in_time(
+    house: House, crew: Crew
+) -> None:
+    waiting = await crew.dial(BIRCH)
+    live = await house.wait_live(waiting, "waiting")
+    async with vsek_hung(house):
+        await heard_for(waiting, 10.0)
+    anna = await crew.agent()
+    await (await crew.ring(anna, waiting)).answer()
+    assert (await house.wait_live(waiting, "talking"))["id"] == live["id"]
+    await waiting.hang_up()
+    (call,) = await wait_told(house, waiting)
+    assert call["outcome"] == "answered"
