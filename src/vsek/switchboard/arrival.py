@@ -116,10 +116,9 @@ class Reader:
         if hidden and "none" not in wishes:
             return "", "", True
         number = self._spelt(taken)
-        asserted = parse(values.get("pai", ""))
-        # Asterisk took one of them for the caller: so the trunk is trusted to assert them.
-        if any(address.user == taken or self._number(address) == number for address in asserted):
-            number = next(filter(None, map(self._number, asserted)), number)
+        if values.get("trust") == "true":
+            asserted = map(self._number, parse(values.get("pai", "")))
+            number = next(filter(None, asserted), number)
         name = clean_line(_QUOTED_PAIR.sub(r"\1", values.get("name", "")))
         return number, "" if name.lower() in _NO_NAME else name, not number
 

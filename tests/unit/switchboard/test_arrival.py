@@ -69,10 +69,10 @@ def test_the_area_code_of_the_house_is_for_numbers_in_local_form_alone() -> None
         ({"from_": "anonymous"}, "", True),
         ({"from_": "", "name": ""}, "", True),
         ({"from_": "alice"}, "", True),
-        # An asserted identity counts where Asterisk, knowing the trunk, took it.
-        ({"from_": "+4930222222", "pai": "<sip:+4930222222@x>"}, "+4930222222", False),
-        ({"from_": "+4930555000", "pai": "<sip:+4930222222@x>"}, "+4930555000", False),
-        ({"from_": "a", "pai": "<sip:a@x>, <tel:+49-30-222222>"}, "+4930222222", False),
+        ({"pai": "<sip:+4930222222@x>", "trust": "true"}, "+4930222222", False),
+        ({"pai": "<sip:+4930222222@x>", "trust": "false"}, "+4930555000", False),
+        ({"pai": "<sip:a@x>, <tel:+49-30-222222>", "trust": "true"}, "+4930222222", False),
+        ({"pai": "<sip:a@x>", "trust": "true"}, "+4930555000", False),
         ({"privacy": "id"}, "", True),
         ({"privacy": "Header;Critical"}, "", True),
         ({"privacy": "user"}, "", True),
@@ -151,7 +151,7 @@ def test_values_of_arguments() -> None:
 _KEYS = st.sampled_from(
     [
         *("reg", "did", "uri", "to", "pcpid", "from", "name", "sender", "pai", "pres", "privacy"),
-        *("ours", "reason", "country", "area", "hops", "div", "hist", "other"),
+        *("trust", "ours", "reason", "country", "area", "hops", "div", "hist", "other"),
     ]
 )
 _PIECES = st.sampled_from(
