@@ -140,7 +140,7 @@ def _judge(raw: array[int]) -> tuple[Finding, float, str]:
         _sine_hz(samples[number * _FRAME : (number + 1) * _FRAME]) if level > _TONE_DB else 0.0
         for number, level in enumerate(levels)
     ]
-    told = _signal(sines, sum(level > _TONE_DB for level in levels) * _FRAME_S)
+    told = _signal(sines, levels)
     if told is not None:
         return told[0], 0.0, told[1]
     told = _held(samples, levels)
@@ -207,8 +207,9 @@ def _near(tone: _Tone, hz: float, tolerance_hz: float) -> bool:
     return abs(tone.hz - hz) <= tolerance_hz
 
 
-def _signal(sines: Sequence[float], loud_s: float) -> tuple[Finding, str] | None:
-    """What sines mean, if they mean anything. ``loud_s``: how long there is any sound."""
+def _signal(sines: Sequence[float], levels: Sequence[float]) -> tuple[Finding, str] | None:
+    """What sines mean, if they mean anything; frequency (0: none) and level of each frame."""
+    loud_s = sum(level > _TONE_DB for level in levels) * _FRAME_S
     tones = _tones(sines)
     toned_s = sum(tone.length_s for tone in tones)
     others_s = loud_s - toned_s
@@ -235,7 +236,12 @@ def _signal(sines: Sequence[float], loud_s: float) -> tuple[Finding, str] | None
         same_s = sum(tone.length_s for tone in tones if _near(tone, longest.hz, 10))
         if same_s > 0.8 * sines_s and longest.length_s >= 0.16:
             return Finding.MACHINE, f"tone {longest.hz:.0f} Hz"
-    return (Finding.MUSIC, "one voice, all tones") if sines_s > _LEAST_MUSIC_S else None
+    # A dull voice also comes close to sines, but neither stays on one nor goes on without pauses.
+    steps = sorted(abs(hz - last) / last for last, hz in pairwise(sines) if last and hz)
+    held = bool(steps) and steps[len(steps) // 2] < _SINE_DRIFT
+    if sines_s > _LEAST_MUSIC_S and (held or not _has_pauses(levels)):
+        return Finding.MUSIC, "whistling"
+    return None
 
 
 def _is_sit(tones: Sequence[_Tone]) -> bool:
@@ -320,10 +326,14 @@ def _held(samples: Sequence[int], levels: Sequence[float]) -> tuple[Finding, str
     typical = sorted(_likeness(one, mean) for one in spectra)[len(spectra) // 5]
     if typical > 0.93:
         return _steady(mean, sum(level > loud for level in levels) * _FRAME_S)
+    middle = alike[len(alike) // 2]
     held = sum(value > 0.9 for value in alike) / len(alike)
-    if alike[len(alike) // 2] < 0.72 or held < 0.2:
-        return None
-    return None if _has_pauses(levels) else (Finding.MUSIC, f"held {held:.2f}")
+    loud_s = sum(level > loud for level in levels) * _FRAME_S
+    # Of human speech the middle was 0.75 at most, and 0.22 were held (3,000 recordings).
+    struck = middle >= 0.9 and held >= 0.5 and loud_s >= 3
+    if struck or (middle >= 0.72 and held >= 0.2 and not _has_pauses(levels)):
+        return Finding.MUSIC, f"held {held:.2f}"
+    return None
 
 
 def _steady(mean: Sequence[float], loud_s: float) -> tuple[Finding, str] | None:
