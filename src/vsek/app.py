@@ -29,7 +29,6 @@ from vsek.embedded.packages import find_tool
 from vsek.errors import ServiceError, VsekError
 from vsek.leadership import Leadership
 from vsek.notify.client import NotesClient
-from vsek.notify.service import serve as serve_notes
 from vsek.operations.watch import Operations as Watch
 from vsek.operations.watch import Parts
 from vsek.ops import sdnotify
@@ -78,6 +77,9 @@ LAST_RECORDS_S = 1.0
 
 async def notes(settings: Settings) -> None:
     """The note service, until told to stop."""
+    # Only here: the switchboard, which calls wait for after a crash, starts without it.
+    from vsek.notify.service import serve as serve_notes
+
     await serve_notes(settings)
 
 
