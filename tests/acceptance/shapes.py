@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 UNKNOWN = "–"
 LOOP = "loop"
@@ -386,3 +387,20 @@ def table() -> str:
 def _cut(text: str) -> str:
     text = text.replace("|", "\\|")
     return text if len(text) <= 120 else text[:60] + "…"
+
+
+def main() -> None:
+    """Writes the table into docs/numbers.md: ``python -m tests.acceptance.shapes``."""
+    page = Path(__file__).parents[2] / "docs" / "numbers.md"
+    page.write_text(drawn(page.read_text()))
+
+
+def drawn(text: str) -> str:
+    """``text`` with the table in its place."""
+    before, _, rest = text.partition("<!-- shapes -->\n")
+    _, _, after = rest.partition("<!-- /shapes -->\n")
+    return f"{before}<!-- shapes -->\n{table()}\n<!-- /shapes -->\n{after}"
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,16 @@ from zoneinfo import ZoneInfo
 import jinja2
 
 from vsek.domain.note import NoteKind, NoteRecording, NoteRequest, RecordingFate, Urgency
-from vsek.domain.outcomes import FALLBACK, FAX, FOUND_GONE, MISSED, RING_LIMIT, Outcome, Stage
+from vsek.domain.outcomes import (
+    FALLBACK,
+    FAX,
+    FOUND_GONE,
+    LOOP,
+    MISSED,
+    RING_LIMIT,
+    Outcome,
+    Stage,
+)
 from vsek.domain.text import clean_line
 from vsek.notify.formats import Phone, duration, moment, phone
 from vsek.notify.words import WORDS, Words
@@ -104,6 +113,7 @@ def subject(request: NoteRequest, country: str, *, undelivered: bool = False) ->
     if request.kind is NoteKind.OPERATIONS and request.call is None:
         what, who = "vsek", clean_line(request.concern, 150)
     elif request.kind is NoteKind.OPERATIONS and request.call is not None:
+        what = words.subject_loop if request.call.reason == LOOP else what
         dialled = phone(request.call.did, country)
         who = dialled.shown if dialled is not None else who
     line = f"{what}: {who}"
@@ -186,11 +196,15 @@ def _without_talk(request: NoteRequest, words: Words) -> str:
     return words.outcome.get(call.outcome, words.missed_other)
 
 
+def _is_loop(request: NoteRequest) -> bool:
+    return request.call is not None and request.call.reason == LOOP
+
+
 def _headline(request: NoteRequest, words: Words) -> str:
     if request.concern:
         return request.concern
     if request.kind is NoteKind.OPERATIONS:
-        return words.unknown_number
+        return words.loop if _is_loop(request) else words.unknown_number
     if request.kind in (NoteKind.MISSED_CALL, NoteKind.VOICEMAIL):
         return _without_talk(request, words)
     if request.text:
@@ -316,7 +330,7 @@ def view(
         contact_rows.append(Row(words.email, caller.email, href))
     text = request.text
     if is_operations and not text:
-        text = words.unknown_number_remedy
+        text = words.loop_remedy if _is_loop(request) else words.unknown_number_remedy
     footer = [words.footer.format(note=note_id)]
     if request.client is not None:
         footer.insert(0, words.footer_client.format(client=request.client.name))

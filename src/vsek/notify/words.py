@@ -27,6 +27,7 @@ class Words:
     subject_missed: str
     subject_voicemail: str
     subject_operations: str
+    subject_loop: str
     subject_urgent: str
     subject_correction: str
     subject_incomplete: str
@@ -78,6 +79,8 @@ class Words:
     outcome: dict[Outcome, str]
     unknown_number: str
     unknown_number_remedy: str
+    loop: str
+    loop_remedy: str
 
     chosen: str
     chosen_value: str
@@ -115,6 +118,7 @@ _GERMAN: Final = Words(
     subject_missed="Verpasster Anruf",
     subject_voicemail="Sprachnachricht",
     subject_operations="Unbekannte Nummer angerufen",
+    subject_loop="Anruf im Kreis",
     subject_urgent="[Dringend]",
     subject_correction="Korrektur",
     subject_incomplete="(unvollständig)",
@@ -178,6 +182,8 @@ _GERMAN: Final = Words(
     },
     unknown_number="Ein Anruf kam unter einer Nummer an, die keinem Auftraggeber zugeordnet ist.",
     unknown_number_remedy="Ist es die Nummer eines Auftraggebers, tragen Sie sie bei ihm ein.",
+    loop="Ein Anruf ist im Kreis weitergeleitet worden und wurde nicht angenommen.",
+    loop_remedy="Prüfen Sie die Rufumleitungen der Nummern, über die er kam.",
     chosen="Auswahl",
     chosen_value="{choice} (Taste {key})",
     finding_label="Zu hören",
@@ -225,6 +231,7 @@ _ENGLISH: Final = Words(
     subject_missed="Missed call",
     subject_voicemail="Voice message",
     subject_operations="Unknown number called",
+    subject_loop="Call in a loop",
     subject_urgent="[Urgent]",
     subject_correction="Correction",
     subject_incomplete="(incomplete)",
@@ -288,6 +295,8 @@ _ENGLISH: Final = Words(
     },
     unknown_number="A call arrived at a number that belongs to no client.",
     unknown_number_remedy="If the number dialled belongs to a client, enter it in the account.",
+    loop="A call was forwarded in a circle and was not taken.",
+    loop_remedy="Look at the call forwarding of the numbers over which it came.",
     chosen="Choice",
     chosen_value="{choice} (key {key})",
     finding_label="Heard",

@@ -250,6 +250,25 @@ def test_operations_learn_the_numbers() -> None:
     assert "enter it in the account" in rendered.text
 
 
+@pytest.mark.parametrize(
+    ("language", "subject", "headline", "remedy"),
+    [
+        ("en", "Call in a loop: +49 30 12345670", "A call was forwarded in a circle", "forwarding"),
+        ("de", "Anruf im Kreis: +49 30 12345670", "Ein Anruf ist im Kreis", "Rufumleitungen"),
+    ],
+)
+def test_operations_learn_of_calls_that_go_round(
+    language: str, subject: str, headline: str, remedy: str
+) -> None:
+    went = call(answered_at=None, outcome="failed", stage="arriving", reason="loop")
+    request = missed(kind="operations", client=None, language=language, call=went)
+    rendered = _render(request)
+    assert rendered.subject == subject
+    assert rendered.text.startswith(headline)
+    assert remedy in rendered.text
+    assert "+49 30 99887766" in rendered.text
+
+
 def test_the_copy_for_operations_names_who_did_not_get_it_and_why() -> None:
     failures = Undelivered(("weber@nord.example: 550 no such user",))
     rendered = RENDERER.render(note(), NOTE_ID, undelivered=failures)
