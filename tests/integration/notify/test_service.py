@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,47 @@ async def _raw(
         ) as response,
     ):
         return response.status, await response.json()
+
+
+async def test_a_note_with_audio_travels_from_http_to_the_mailbox(
+    client: NotesClient, mail_server: MailServer
+) -> None:
+    # Two minutes, the longest message: more than one piece of HTTP.
+    audio = bytes(range(256)) * 7500
+    attachment = {"name": "call.wav", "content": base64.b64encode(audio).decode()}
+    taken = await client.post("k:1", missed(attachments=[attachment]))
+    await _settled(client, taken.id)
+    [(_, mail)] = mail_server.taken
+    [part] = mail.iter_attachments()
+    assert isinstance(part, EmailMessage)
+    assert part.get_content() == audio
+    shown = await client.show(taken.id)
+    assert [(one.name, one.content) for one in shown.request.attachments] == [("call.wav", "")]
+    assert (await client.erase(taken.id)).erased == 1
+    assert (await client.erase(taken.id)).erased == 0
+    with pytest.raises(NotesRefusedError, match="no such note"):
+        await client.erase("n1")
+
+
+@pytest.mark.parametrize(
+    ("attachment", "complaint"),
+    [
+        ({"name": "../x.wav", "content": "AAAA"}, "name must have letters"),
+        ({"name": "x.exe", "content": "AAAA"}, "end with .wav for audio/wav"),
+        ({"name": "x.wav", "content": "?"}, "content is no base64"),
+        ({"name": "x.wav"}, "content is missing"),
+        ({"name": "x.wav", "content": "AAAA", "sha256": "0" * 64}, "not that of the content"),
+        ({"name": "x.wav", "content": "AAAA" * 1_000_010}, "at most 3,000,000 are taken"),
+        ({"name": "x.zip", "media_type": "application/zip", "content": "AAAA"}, "audio/wav"),
+    ],
+)
+async def test_what_cannot_go_along_is_refused(
+    client: NotesClient, attachment: dict[str, str], complaint: str
+) -> None:
+    content = missed().model_dump(mode="json") | {"attachments": [attachment]}
+    status, answer = await _raw(client, "POST", "/v1/notes", json.dumps(content).encode())
+    assert (status, answer["error_id"]) == (422, "input")
+    assert complaint in answer["message"]
 
 
 async def test_a_note_travels_from_http_to_the_mailbox(
