@@ -15,11 +15,13 @@ import pytest
 import pytest_asyncio
 from tests.acceptance import shapes
 from tests.acceptance.house import SETTINGS as HOUSE_SETTINGS
-from tests.acceptance.shapes import CALLER, LOOP, OWN, SHAPES, UNKNOWN, Shape
+from tests.acceptance.shapes import CALLER, LOOP, OFFICE, OWN, SHAPES, UNKNOWN, Shape
 
+from vsek.demo.caller import Caller
 from vsek.demo.events import eventually
-from vsek.demo.mailbox import Mailbox
+from vsek.demo.mailbox import Mail, Mailbox
 from vsek.demo.processes import Program, free_port
+from vsek.demo.sipmessage import Dial
 from vsek.demo.stack import Stack
 from vsek.demo.tools import sipp
 from vsek.domain.ledger import parse
@@ -242,3 +244,52 @@ async def test_who_was_called_and_who_calls(exchange: Exchange, tmp_path: Path) 
     expected = {shape.id: (shape.client, shape.caller, not shape.caller) for shape in SHAPES}
     assert found == expected
     assert len({row["channel"] for row in rows.values()}) == len(SHAPES)
+
+
+async def test_operations_learn_what_was_dialled_and_over_which_numbers(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    wanted = [
+        Shape(
+            "note-unknown", "bla%22%3E%3Cb%3E", shapes.div("+4930111222", "+4930333444"), UNKNOWN
+        ),
+        Shape("note-loop", OWN, shapes.div(OFFICE, OWN), LOOP),
+    ]
+    rows = await _sent(exchange, wanted, tmp_path)
+
+    async def mail(shape: Shape) -> Mail:
+        text = f"Call no.:        {rows[shape.id]['id']}"
+        return await exchange.mailbox.mails.wait(lambda m: text in m.text, shape.id, timeout_s=20)
+
+    unknown, loop = [await mail(shape) for shape in wanted]
+    assert unknown.recipients == loop.recipients == ("operations@localhost",)
+    assert unknown.subject == 'Unknown number called: bla"><b>'
+    assert "Forwarded by:    +49 30 111222" in unknown.text
+    assert "Forwarded by:    +49 30 333444" in unknown.text
+    assert "<b>" not in unknown.html
+    assert loop.subject == "Call in a loop: +49 30 55502010"
+    assert "Forwarded by:    +49 341 5550200" in loop.text
+
+
+async def test_a_call_of_ours_that_comes_back_rings_nobody(exchange: Exchange) -> None:
+    sip = exchange.stack.sip
+    async with await Caller.dial(sip, Dial(OWN)) as first:
+        await first.wait_status(180)
+        (live,) = await exchange.stack.calls()
+        ours = (("X-vsek-Call", live["id"]),)
+        async with await Caller.dial(sip, Dial(OWN, caller="+4940555111", headers=ours)) as second:
+            await second.wait_ended()
+            assert second.statuses[-1] == 603
+        assert [call["id"] for call in await exchange.stack.calls()] == [live["id"]]
+        await first.hang_up()
+    # Of a call that is over, or of another house, the header says nothing.
+    async with await Caller.dial(sip, Dial(OWN, caller="+4940555112", headers=ours)) as third:
+        await third.wait_status(180)
+
+    async def closed() -> dict[str, str] | None:
+        rows = {row["caller_number"]: row["reason"] for row in await exchange.rows()}
+        return rows if "+4940555112" in rows else None
+
+    reasons = await eventually(closed, "the last call's outcome")
+    assert reasons["+4940555111"] == "loop"
+    assert reasons["+4940555112"] == "caller_hangup"
