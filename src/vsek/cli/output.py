@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -47,20 +48,53 @@ def shown(value: object) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Prints a table, or the sentence ``empty`` on stderr where there is nothing to list."""
+    """Prints a table, or the sentence ``empty`` on stderr where there is nothing to list.
+
+    Where a terminal is too narrow for it each row becomes a paragraph that can be read.
+    """
+    texts = [[shown(value) for value in row] for row in rows]
+    if not texts:
+        hint(empty)
+        return
+    page = console()
+    with page.capture() as rendered:
+        if sys.stdout.isatty() and _table_width(columns, texts) > page.width:
+            for row in texts:
+                page.print(_paragraph(columns, row, page.width))
+        else:
+            page.print(_grid(columns, texts))
+    # Nobody needs the blanks that fill up the last column.
+    typer.echo("\n".join(line.rstrip() for line in rendered.get().splitlines()))
+
+
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=False)
     for column in columns:
-        grid.add_column(column, overflow="fold", no_wrap=not sys.stdout.isatty())
+        grid.add_column(column, overflow="fold", no_wrap=True)
     for row in rows:
-        grid.add_row(*(Text(shown(value)) for value in row))
-    if grid.row_count:
-        page = console()
-        with page.capture() as rendered:
-            page.print(grid)
-        # Nobody needs the blanks that fill up the last column.
-        typer.echo("\n".join(line.rstrip() for line in rendered.get().splitlines()))
-    else:
-        hint(empty)
+        grid.add_row(*map(Text, row))
+    return grid
+
+
+def _table_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    widest = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    return sum(widest) + 3 * (len(widest) - 1)
+
+
+def _paragraph(columns: Sequence[str], row: Sequence[str], width: int) -> Text:
+    """The first two values on a line of their own, the others below with their names; what is
+    empty is left out."""
+    head = "  ".join(value for value in row[:2] if value != "-")
+    pairs = [
+        f"{name}: {value}" for name, value in zip(columns[2:], row[2:], strict=True) if value != "-"
+    ]
+    lines, line = [head], ""
+    for pair in pairs:
+        if line and cell_len(line) + 3 + cell_len(pair) > width:
+            lines.append(line)
+            line = ""
+        line = f"{line}   {pair}" if line else f"    {pair}"
+    return Text("\n".join([*lines, line] if line else lines))
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,14 @@ from vsek import logs
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
 from vsek.settings import Settings
+
+
+class Service(StrEnum):
+    """Whose health is asked for."""
+
+    SWITCHBOARD = "switchboard"
+    NOTES = "notes"
+
 
 _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
@@ -142,20 +151,67 @@ def doctor(ctx: typer.Context, as_json: Json = False, folder: Folder = None) -> 
         raise typer.Exit(1)
 
 
-def health(ctx: typer.Context, as_json: Json = False, folder: Folder = None) -> None:
-    """Ask the running switchboard whether callers can call; exit code 1 if not."""
-    from vsek.cli.control import Control
+def health(
+    ctx: typer.Context,
+    of: Annotated[
+        Service,
+        typer.Option(
+            "--of",
+            parser=run.one_of(Service, "--of"),
+            metavar="SERVICE",
+            help="switchboard or notes.",
+        ),
+    ] = Service.SWITCHBOARD,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 also for what only needs help soon.")
+    ] = False,
+    as_json: Json = False,
+    folder: Folder = None,
+) -> None:
+    """Ask the running switchboard whether callers can call, and each part how it is.
 
+    Exit code 0: callers can call (or notes are taken), even where a part needs help. 1: they
+    cannot, or nobody answers.
+    """
     settings = run.settings_of(ctx, folder)
-
-    async def work() -> dict[str, Any]:
-        async with Control(settings) as control:
-            return await control.health()
-
-    report = run.wait(work())
+    report = run.wait(_switchboard(settings) if of is Service.SWITCHBOARD else _notes(settings))
     if as_json:
         output.json(report)
     else:
-        output.facts(report.items())
-    if not report.get("ok"):
+        _print_health(report)
+    if report["status"] == "down" or (strict and report["status"] != "ok"):
         raise typer.Exit(1)
+
+
+async def _switchboard(settings: Settings) -> dict[str, Any]:
+    from vsek.cli.control import Control
+
+    async with Control(settings) as control:
+        return await control.health()
+
+
+async def _notes(settings: Settings) -> dict[str, Any]:
+    from vsek.notify.client import NotesClient
+
+    async with NotesClient(settings.notes.url, settings.notes.token.get_secret_value()) as client:
+        found = await client.health()
+    says = f"{found.queued} mails queued"
+    if found.oldest_queued_at is not None:
+        says += f", the oldest since {output.shown(found.oldest_queued_at)}"
+    if found.smtp_reply:
+        says += f"; the mail server refuses all mail: {found.smtp_reply}"
+    remedy = "Correct the settings under smtp, or the mail server" if found.smtp_reply else ""
+    part = {"name": "notes", "status": found.status, "says": says, "remedy": remedy}
+    return {"ok": True, "status": found.status, "parts": [part], "alarms": []}
+
+
+def _print_health(report: dict[str, Any]) -> None:
+    page = output.console()
+    for part in report["parts"]:
+        status = output.shown(part["status"])
+        mark = status if status == "ok" else status.upper()
+        page.print(f"{mark:<8}  {output.shown(part['name'])}: {output.shown(part['says'])}")
+        if part["remedy"]:
+            page.print(f"          {output.shown(part['remedy'])}")
+    if report.get("alarms"):
+        page.print(f"alarms:   {output.shown(report['alarms'])}")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -77,3 +84,44 @@ def test_moments() -> None:
     assert output.moment("2026-03-01T12:00:00Z") == NOON
     assert output.moment("soon") == "soon"
     assert output.moment(None) is None
+
+
+_WIDE = """
+from vsek.cli import output
+rows = [
+    ("260722-120311-abc234", "2026-07-22 12:03:11", "Alder Vermögensverwaltung GmbH", number,
+     "answered", "talking", None, "312 s")
+    for number in ("+4930123456", "Jörg Weiß-Ümläut +49301234567")
+]
+columns = ("Call", "Received", "Client", "Caller", "Outcome", "Stage", "Agent", "Talk")
+output.table(columns, rows, empty="none")
+"""
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 7), (150, 4)])
+def test_a_narrow_terminal_gets_paragraphs(width: int, lines: int) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (25, width))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    with subprocess.Popen(
+        [sys.executable, "-c", _WIDE],
+        stdin=theirs,
+        stdout=theirs,
+        env={**environment, "TERM": "xterm", "NO_COLOR": "1"},
+    ) as process:
+        os.close(theirs)
+        text = b""
+        with contextlib.suppress(OSError):  # how Linux tells that the other end was closed
+            while part := os.read(ours, 4096):
+                text += part
+    os.close(ours)
+    assert process.returncode == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-z]", "", text.decode()).splitlines()
+    assert len(shown) == lines, shown
+    assert max(map(len, shown)) <= width
+    assert "Alder Vermögensverwaltung GmbH" in "\n".join(shown)
+    assert "312 s" in shown[-1]
+    if width == 80:
+        assert shown[0] == "260722-120311-abc234  2026-07-22 12:03:11"
+        assert shown[1].startswith("    Client: Alder")
+        assert "Agent" not in "\n".join(shown)
