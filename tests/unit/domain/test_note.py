@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from vsek.domain.note import NoteDraft, NoteRequest, auto_key, is_email, thread_of
+from vsek.domain.note import (
+    MAX_ATTACHED_BYTES,
+    NoteAttachment,
+    NoteDraft,
+    NoteRequest,
+    attachment_name,
+    auto_key,
+    is_email,
+    thread_of,
+)
 
 
 @pytest.mark.parametrize("good", ["a@localhost", "eva.sommer+x@praxis-sommer.example"])
@@ -57,3 +68,48 @@ def test_keys_and_threads() -> None:
     assert auto_key("c1", 3) == "call:c1:auto:3"
     assert thread_of("a", "+49301") == "a/+49301"
     assert thread_of("a", " ") == ""
+
+
+@pytest.mark.parametrize(
+    ("call_id", "number", "name"),
+    [
+        ("260722-120311-abc234", 1, "260722-120311-abc234.wav"),
+        ("260722-120311-abc234", 2, "260722-120311-abc234-2.wav"),
+        ("../../etc/pass wd\r\n", 1, "etc-pass-wd.wav"),
+        ("\u202e", 1, "call.wav"),
+        ("x" * 500, 3, "x" * 80 + "-3.wav"),
+    ],
+)
+def test_a_recordings_file_name_is_safe(call_id: str, number: int, name: str) -> None:
+    assert attachment_name(call_id, number) == name
+    assert NoteAttachment(name=name, content="UklGRg==").name == name
+
+
+def test_an_attachment_knows_its_hash() -> None:
+    attachment = NoteAttachment(name="c.wav", content=base64.b64encode(b"abc").decode())
+    assert attachment.sha256 == hashlib.sha256(b"abc").hexdigest()
+    bare = attachment.holding(None)
+    assert (bare.content, bare.data, bare.sha256) == ("", b"", attachment.sha256)
+    assert NoteAttachment.model_validate_json(bare.model_dump_json()) == bare
+    assert bare.holding(b"abc") == attachment
+    assert "YWJj" not in repr(attachment)
+
+
+def test_attachments_are_bounded_and_differ_by_name() -> None:
+    files = [{"name": f"{n}.wav", "content": "UklGRg=="} for n in range(6)]
+    base = {"recipients": [{"email": "a@b.example"}]}
+    assert len(NoteRequest.model_validate({**base, "attachments": files[:5]}).attachments) == 5
+    with pytest.raises(ValidationError, match="at most 5"):
+        NoteRequest.model_validate({**base, "attachments": files})
+    twice = [files[0], {**files[0], "name": "0.wav"}]
+    with pytest.raises(ValidationError, match="two have the same name"):
+        NoteRequest.model_validate({**base, "attachments": twice})
+    large = base64.b64encode(bytes(MAX_ATTACHED_BYTES)).decode()
+    [kept] = NoteRequest.model_validate(
+        {**base, "attachments": [{"name": "c.wav", "content": large}]}
+    ).attachments
+    assert len(kept.data) == MAX_ATTACHED_BYTES
+    with pytest.raises(ValidationError, match="at most 3,000,000 are taken"):
+        NoteRequest.model_validate(
+            {**base, "attachments": [{"name": "c.wav", "content": large}, files[0], files[1]]}
+        )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.notify.samples import call, english, missed, note
 
-from vsek.domain.note import Action, NoteRequest
+from vsek.domain.note import Action, NoteRequest, RecordingFate
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.notify.render import Renderer, Undelivered
 from vsek.notify.words import WORDS
@@ -226,6 +227,72 @@ def test_every_end_of_a_call_has_a_headline(language: str, outcome: Outcome, sta
     rendered = _render(missed(call=lost, language=language))
     assert rendered.text.splitlines()[0].strip().endswith(".")
     _Page(rendered.html)
+
+
+FALLBACK_ENDS = [
+    ("voicemail", "fallback", "fallback", "gestört; es wurde eine Nachricht", "left a message"),
+    ("failed", "fallback", "fallback", "Ansage gehört, keine Nachricht", "no message left"),
+    ("abandoned", "fallback", "caller_hangup", "vor der Ansage wurde aufgelegt", "before the ann"),
+    ("abandoned", "arriving", "missed", "bevor jemand abheben konnte", "before anybody could"),
+    ("abandoned", "screening", "caller_hangup", "Name und Anliegen aufgelegt", "name and concern"),
+    ("abandoned", "briefing", "caller_hangup", "nach 42 s aufgelegt, kurz vor", "after 42 s, just"),
+    ("blocked", "screening", "fax", "Ein Faxgerät hat angerufen.", "A fax machine called."),
+]
+
+
+@pytest.mark.parametrize(("outcome", "stage", "reason", "german", "english"), FALLBACK_ENDS)
+def test_calls_without_a_switchboard_or_an_answer_in_plain_words(
+    outcome: str, stage: str, reason: str, german: str, english: str
+) -> None:
+    kind = "voicemail" if outcome == "voicemail" else "missed_call"
+    lost = missed().model_dump()["call"] | {"outcome": outcome, "stage": stage, "reason": reason}
+    for language, words in (("de", german), ("en", english)):
+        rendered = _render(missed(call=lost, language=language, kind=kind))
+        first = rendered.text.splitlines()[0]
+        assert words in first
+        assert first in html.unescape(rendered.html)
+
+
+@pytest.mark.parametrize("language", ["de", "en"])
+@pytest.mark.parametrize("fate", list(RecordingFate))
+@pytest.mark.parametrize("kind", ["screening", "voicemail"])
+def test_every_fate_of_a_recording_is_told(language: str, fate: RecordingFate, kind: str) -> None:
+    told = {"kind": kind, "seconds": 14.3, "consent": True, "fate": fate, "attachment": "c.wav"}
+    audio = [{"name": "c.wav", "content": "UklGRg=="}]
+    rendered = _render(missed(language=language, recordings=[told], attachments=audio))
+    words = WORDS[language]  # type: ignore[index]
+    assert f"{words.recording[kind]}:" in rendered.text
+    assert words.recording_fate[fate] in " ".join(rendered.text.split())
+    assert words.recording_fate[fate] in html.unescape(rendered.html)
+
+
+def test_what_was_chosen_and_heard_before_the_talk() -> None:
+    screening = {"finding": "music", "key": "2", "choice": "Reparatur <b>"}
+    rendered = _render(missed(screening=screening))
+    assert "Auswahl:" in rendered.text
+    assert "Reparatur <b> (Taste 2)" in rendered.text
+    assert "Reparatur &lt;b&gt; (Taste 2)" in rendered.html
+    assert "war nur Musik zu hören" in rendered.text
+    rendered = _render(missed(screening=screening, language="en"))
+    assert "Reparatur <b> (key 2)" in rendered.text
+    assert "Nothing but music" in rendered.text
+    # Speech needs no words: the agent talked with them, or the recording says it.
+    assert "Zu hören" not in _render(missed(screening={"finding": "speech"})).text
+
+
+def test_a_message_without_a_word_is_none() -> None:
+    lost = missed().model_dump()["call"] | {"outcome": "voicemail", "reason": "fallback"}
+    told = [{"kind": "voicemail", "fate": "empty"}]
+    rendered = _render(missed(call=lost, kind="voicemail", recordings=told))
+    assert "Ansage gehört, danach nichts gesagt." in rendered.text
+    assert "ohne Inhalt" in rendered.text
+
+
+def test_audio_that_is_not_there_any_more_is_not_promised() -> None:
+    told = [{"kind": "voicemail", "seconds": 3, "fate": "attached", "attachment": "c.wav"}]
+    request = missed(recordings=told, attachments=[{"name": "c.wav", "content": "UklGRg=="}])
+    assert "3 s, im Anhang" in RENDERER.render(request, NOTE_ID).text
+    assert "3 s, gelöscht" in RENDERER.render(request, NOTE_ID, attached=()).text
 
 
 def test_an_unfinished_note_says_so_above_all_else() -> None:
