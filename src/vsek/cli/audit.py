@@ -33,6 +33,10 @@ def audit(
     timezone: Annotated[
         str, typer.Option(metavar="ZONE", help="Time zone of days and times.")
     ] = "UTC",
+    settle: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="What is younger is still under way."),
+    ] = 120.0,
     as_json: Json = False,
     folder: Folder = None,
 ) -> None:
@@ -45,7 +49,7 @@ def audit(
     settings = run.settings_of(ctx, folder)
     now = time.time()
     first, last = span(day, since, until, zone=_zone(timezone), now=now)
-    report = run.wait(compare(settings, Rules(since=first, until=last, now=now)))
+    report = run.wait(compare(settings, Rules(since=first, until=last, now=now, settle_s=settle)))
     if as_json:
         output.json(as_document(report))
     else:
