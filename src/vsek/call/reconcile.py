@@ -15,7 +15,7 @@ from vsek.call.desk import Desk, forget_if_empty
 from vsek.call.events import Reconciled
 from vsek.call.fallback import remember
 from vsek.call.model import Asking, Call, Leg, LegStage
-from vsek.call.screening import briefing_of
+from vsek.call.screening import briefing_of, prompt
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
 from vsek.domain.outcomes import CALLER_HANGUP, FOUND_GONE, Stage
@@ -45,6 +45,8 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
         elif call.channel_id in world.diverted and call.stage is not Stage.FALLBACK:
             happen(desk, call, Happening.CALLER_DIVERTED)
     for call in calls:
+        if call.channel_id in state.channels:
+            _clear_the_way(desk, call, world)
         for leg in [leg for leg in call.legs.values() if leg.channel_id in known]:
             _leg(desk, call, leg, world, happen)
         if call.call_id in state.calls:
@@ -62,9 +64,24 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
             desk.do(do.DestroyBridge(owner, ChannelId(""), bridge_id))
 
 
+def _clear_the_way(desk: Desk, call: Call, world: Reconciled) -> None:
+    """Before two can be joined: a bridge, and nothing left over that keeps the caller busy."""
+    if call.stage in (Stage.ENDED, Stage.FALLBACK):
+        return
+    if call.bridge_id and call.bridge_id not in world.bridges:
+        desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
+    if call.channel_id not in world.bridges.get(call.bridge_id, ()):
+        _stop_old_sounds(desk, call)
+        _stop_old_recording(desk, call, world)
+
+
 def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) -> None:
     current = leg.channel_id == call.leg_id
     if leg.channel_id not in world.channels:
+        if current and call.channel_id in world.bridges.get(call.bridge_id, ()):
+            # The two were joined, and the agent has ended the talk.
+            happen(desk, call, Happening.CALLER_JOINED)
+            happen(desk, call, Happening.LEG_JOINED, leg)
         del desk.state.channels[leg.channel_id]
         del call.legs[leg.channel_id]
         if current:
@@ -88,9 +105,6 @@ def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) ->
 
 def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen: Happen) -> None:
     up = world.channels[call.channel_id] == "Up"
-    if call.bridge_id and call.bridge_id not in world.bridges and call.stage is not Stage.ENDED:
-        desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
-    _stop_last_recording(desk, call, world)
     match call.stage:
         case Stage.ENDED:
             desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
@@ -117,13 +131,12 @@ def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen
 def _ask_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
     screened = call.screened
     assert screened is not None
-    if screened.asking is not Asking.PROMPT:
-        _stop_last_sound(desk, call)
     match screened.asking:
         case Asking.PROMPT if not up:
             _start_again(desk, call)
         case Asking.PROMPT if call.sound_id not in world.sounds:
-            happen(desk, call, Happening.SOUND_DONE)
+            # Ended, or never begun: nobody is recorded without having been told so.
+            prompt(desk, call)
         case Asking.RECORDING if screened.recording not in world.recordings:
             happen(desk, call, Happening.RECORDING_DONE, screened.recording)
         case Asking.EXAMINING:
@@ -160,20 +173,20 @@ def _resume_waiting(desk: Desk, call: Call, up: bool) -> None:
     if call.answer_sent:
         if not up:
             desk.do(do.Answer(call.call_id, call.channel_id))
-        _stop_last_sound(desk, call)
         desk.do(do.StartMusic(call.call_id, call.channel_id, _music(call)))
     else:
         desk.do(do.Ring(call.call_id, call.channel_id))
 
 
-def _stop_last_sound(desk: Desk, call: Call) -> None:
-    """The command to stop it may have been lost."""
-    if call.sounds:
-        last = f"{OURS}{call.call_id}-s{call.sounds}"
-        desk.do(do.StopSound(call.call_id, call.channel_id, last))
+def _stop_old_sounds(desk: Desk, call: Call) -> None:
+    """The commands to stop them may have been lost."""
+    for number in range(1, call.sounds + 1):
+        sound_id = f"{OURS}{call.call_id}-s{number}"
+        if sound_id != call.sound_id:
+            desk.do(do.StopSound(call.call_id, call.channel_id, sound_id))
 
 
-def _stop_last_recording(desk: Desk, call: Call, world: Reconciled) -> None:
+def _stop_old_recording(desk: Desk, call: Call, world: Reconciled) -> None:
     """The same of a recording; nobody can be joined who is being recorded."""
     screened = call.screened
     if screened is not None and screened.recording in world.recordings:
@@ -192,7 +205,6 @@ def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
         return
     if not up:
         desk.do(do.Answer(call.call_id, call.channel_id))
-    _stop_last_sound(desk, call)
     if call.screened is not None:
         # The agent would be joined only after hearing it out, and all of this connection waits.
         briefing = briefing_of(call)

@@ -52,10 +52,16 @@ def shown_name(call: Call, client: str) -> str:
 
 def ask(desk: Desk, call: Call) -> None:
     """Ask the caller for name and concern."""
-    screening, screened = _of(call)
+    _, screened = _of(call)
     call.stage = Stage.SCREENING
     screened.asking = Asking.PROMPT
     desk.step(call, "screening", attempt=str(screened.recordings + 1))
+    prompt(desk, call)
+
+
+def prompt(desk: Desk, call: Call) -> None:
+    """Tell the caller what is wanted, and that it is recorded."""
+    screening, _ = _of(call)
     desk.arm_guard(call, GUARD_PROMPT_S)
     play(desk, call, screening.prompt)
 

@@ -50,7 +50,7 @@ def test_a_recording_that_was_given_up_while_nobody_was_connected_is_stopped() -
     made = asked()
     made.disconnect()
     made.timer()  # the guard of the recording
-    assert back(made) == ["StopRecording", "StopSound"]
+    assert back(made)[-1] == "StopRecording"
     assert made.state.calls[K1].stage is Stage.SCREENING
     made.examined(Finding.SPEECH, 1.0)
     made.settle()
@@ -69,6 +69,18 @@ def test_a_prompt_that_was_given_up_while_nobody_was_connected_is_stopped() -> N
     screened = made.state.calls[K1].screened
     assert screened is not None
     assert screened.asking is Asking.EXAMINING
+
+
+def test_who_may_not_have_heard_the_prompt_is_asked_again_before_being_recorded() -> None:
+    made = house()
+    made.asterisk.call(SCREEN)
+    made.settle()
+    made.asterisk.sound_ends(CALLER)
+    made.deliver()
+    made.disconnect()
+    assert "Play" in back(made)
+    assert made.asterisk.channels[CALLER].sounds == ["vsekcall-k1-s3"]
+    assert not made.asterisk.channels[CALLER].recording
 
 
 def test_a_recording_without_a_reply_is_not_left_running() -> None:

@@ -252,14 +252,43 @@ def test_an_agent_who_was_lost_leaves_the_caller_out_of_the_bridge(next_agent: b
     made.settle()
     made.asterisk.pick_up(LEG)
     made.deliver()
-    lose(made, keep=3)  # joined
-    made.asterisk.end(LEG)
+    made.work(K1)
+    made.time_out(K1)
+    made.hear()  # the reply to joining them is late, so the agent is let go
+    lose(made, keep=1)  # and then they are joined after all
+    assert made.asterisk.channels[CALLER].bridge
     made.reconnect()
     made.recovered()  # Bert is asked if he is there; and then all that is lost
     lose(made)
     recover(made)
     assert made.state.calls[K1].stage is Stage.WAITING
     assert made.asterisk.channels[CALLER].bridge == ""
+
+
+def test_an_agent_who_was_joined_and_is_gone_has_talked() -> None:
+    made = ringing()
+    made.asterisk.pick_up(LEG)
+    made.deliver()
+    lose(made, keep=3)
+    assert made.asterisk.channels[CALLER].bridge
+    made.asterisk.end(LEG)
+    recover(made)
+    closed = made.closed[K1]
+    assert (closed.outcome, closed.reason) == (Outcome.ANSWERED, "agent_hangup")
+    assert CALLER not in made.asterisk.channels
+
+
+def test_an_agent_who_picked_up_in_the_gap_finds_a_bridge() -> None:
+    made = house(ANNA)
+    made.asterisk.call(RING)
+    made.deliver()
+    made.work(LEG)
+    made.deliver()
+    made.work(LEG)  # the leg rings, and there is no bridge yet
+    lose(made)
+    made.asterisk.pick_up(LEG)
+    recover(made)
+    assert made.kinds[K1][-2:] == ["agent_answered", "connected"]
 
 
 def test_a_hang_up_got_lost() -> None:

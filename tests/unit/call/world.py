@@ -189,9 +189,12 @@ class Asterisk:
         for job in channel.jobs:
             self._job_done(job)
 
-    def _write_ledger(self, channel_id: ChannelId, channel: Channel) -> None:
+    def _write_ledger(
+        self, channel_id: ChannelId, channel: Channel, served: Served = Served.VSEK
+    ) -> None:
         call_id = CallId(f"l{channel_id.rpartition('.')[2]}")
-        served = Served.FALLBACK if channel.fallback else Served.VSEK
+        if channel.fallback and served is Served.VSEK:
+            served = Served.FALLBACK
         self.ledger.append(
             ev.LedgerTold(
                 ev.CallArrived(call_id, channel_id, (channel.did,)),
@@ -234,7 +237,10 @@ class Asterisk:
             self.report(ev.SoundDone(job, call_of(job)))
 
     def restart(self) -> None:
-        """Everything is gone, and nobody was told."""
+        """Everything is gone, and nobody was told. The ledger has no end of those calls."""
+        for channel_id, channel in self.channels.items():
+            if channel.agent is None:
+                self._write_ledger(channel_id, channel, Served.NOBODY)
         self.channels.clear()
         self.bridges.clear()
         self.events.clear()
@@ -346,7 +352,9 @@ class Asterisk:
         return 204
 
     def _stop(self, job: str) -> int:
-        self.waited_for.discard(job)  # it was on its way, and that was all the join waited for
+        if "-b" in job:
+            # Was on its way in another lane, and that was all that the join waited for.
+            self.waited_for.discard(job)
         for channel in self.channels.values():
             if job in channel.jobs:
                 channel.jobs.remove(job)

@@ -1,0 +1,540 @@
+"""Whole calls on a clock of their own, and a switchboard that can be killed at any effect.
+
+Theory of operation. ``Exchange`` is the switchboard: ``decide`` with lanes, journal, snapshots and
+a database that gets records late and twice. ``Sim`` is the world: callers and agents who act by
+themselves at their times, whether or not somebody watches; sounds that end; the dialplan that
+serves callers while nobody is there. Time jumps from one event to the next, nothing is random, so
+a run is named by its scenario and its cuts.
+
+A ``Cut`` says where the switchboard dies: at which of its decisions, after how many of that
+decision's effects, whether what was sent still reached Asterisk, and for how long nobody starts it
+again. Decisions are counted over all lives, so a second cut can hit the recovery from the first.
+
+What must hold is checked all the time by ``House``, and here: no talk is ever ended but by the two
+who talk, nobody is rung twice at once, nobody overtakes, the database agrees with what was decided.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+from tests.unit.call.world import AGENTS, Asterisk, Channel, House, directory
+
+from vsek.acd.events import AgentPaused, AgentReadied, TimerDue
+from vsek.acd.state import AgentState, Rules
+from vsek.call import effects as do
+from vsek.call import events as ev
+from vsek.call.decide import decide
+from vsek.call.model import Directory, State
+from vsek.domain.ids import RECORDINGS, AgentId, CallId, ChannelId
+from vsek.domain.ledger import Served
+from vsek.domain.outcomes import Finding, Outcome, Stage
+from vsek.domain.records import (
+    CallClosed,
+    CallOpened,
+    CallStep,
+    NoteDueMoved,
+    Record,
+    RecordingMade,
+)
+
+SOUND_S = 4.0
+EXAMINING_S = 0.5
+RECOVERY_S = 0.05
+DEAD_MAN_S = 15.0
+"""How long the dialplan lets a caller wait without a sign of life of vsek."""
+PATIENT_S = 12.0
+"""How long an agent who picked up listens to nothing."""
+FALLBACK_S = 10.0
+_RECORDS = (CallOpened, CallStep, CallClosed, NoteDueMoved, RecordingMade)
+
+
+class Crash(BaseException):
+    """The switchboard dies; no error that anybody could handle."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """``effects`` -1: before the event was journalled. ``carried``: what was sent arrived."""
+
+    decision: int
+    effects: int
+    carried: bool = True
+    down_s: float = 0.5
+
+
+class Watched(Asterisk):
+    """Complains about a command that ends a talk."""
+
+    def pairs(self) -> set[frozenset[ChannelId]]:
+        return {frozenset(members) for members in self.bridges.values() if len(members) == 2}
+
+    def execute(self, command: do.Command) -> int:
+        before = self.pairs()
+        status = super().execute(command)
+        assert before <= self.pairs(), f"a talk was ended by {command}"
+        return status
+
+
+class Exchange(House):
+    """The switchboard. ``cuts`` are in the order of their decisions."""
+
+    def __init__(self, book: Directory, cuts: tuple[Cut, ...], events_first: bool) -> None:
+        self.cuts = deque(cuts)
+        self.events_first = events_first
+        self.sizes: list[int] = []
+        """How many effects each decision had, over all lives."""
+        self.carried = True
+        self.unfinished: list[do.Effect] = []
+        self.number = self.saved = self.shipped = 0
+        self.writer: list[tuple[int, Record]] = []
+        self.database: dict[tuple[object, ...], Record] = {}
+        super().__init__(book)
+        self.asterisk = Watched()
+
+    def decide(self, event: ev.Event) -> list[do.Effect]:
+        cut = self._cut()
+        if cut is not None and cut.effects < 0:
+            self.sizes.append(0)
+            raise Crash
+        self.journal.append((event, self.now))
+        self.number += 1
+        effects = decide(self.state, event, self.now)
+        self.sizes.append(len(effects))
+        for done, effect in enumerate(effects):
+            if cut is not None and done == cut.effects:
+                self.unfinished = effects[done:]
+                raise Crash
+            self._effect(effect)
+        if cut is not None:
+            raise Crash
+        self.check()
+        return effects
+
+    def _cut(self) -> Cut | None:
+        if self.cuts and self.cuts[0].decision == len(self.sizes):
+            self.carried = self.cuts[0].carried
+            return self.cuts.popleft()
+        return None
+
+    def _effect(self, effect: do.Effect) -> None:
+        super()._effect(effect)
+        if isinstance(effect, _RECORDS):
+            self.writer.append((self.number, effect))
+        if isinstance(effect, CallStep) and effect.kind == "offered":
+            waiting = self.state.acd.calls
+            offered = waiting.get(effect.call_id)  # gone again, if its caller was found gone too
+            assert offered is None or not any(
+                call.agent_id is None and call.arrival < offered.arrival
+                for call in waiting.values()
+            ), "somebody was overtaken"
+
+    def settle(self) -> None:
+        while self.connected and (self.lanes or self.replies or self.asterisk.events):
+            if self.events_first:
+                while self.asterisk.events:
+                    self.deliver()
+            while self.lanes:
+                self.work(next(iter(self.lanes)))
+                if self.events_first and self.asterisk.events:
+                    break
+            while self.replies:
+                self.hear()
+            while self.asterisk.events and not self.events_first:
+                self.deliver()
+        if self.connected:
+            self.check_quiet()
+
+    def ship(self) -> None:
+        """The database gets what waits for it."""
+        for number, record in self.writer:
+            key = _key(record)
+            if not isinstance(record, NoteDueMoved):
+                assert self.database.get(key, record) == record, "two truths"
+            self.database[key] = record
+            self.shipped = number
+        self.writer.clear()
+        self.shipped = self.number
+
+    def take_snapshot(self) -> None:
+        assert self.shipped == self.number
+        super().take_snapshot()
+        self.saved = self.number
+
+    def restart(self) -> None:
+        """As ``owner.Switchboard.restore``: state from the journal, records from where they end."""
+        left, self.unfinished = self.unfinished, []
+        now, self.now = self.now, self.journal[-1][1] if self.journal else self.now
+        for effect in left:
+            if not isinstance(effect, do.Command | do.Examine):
+                House._effect(self, effect)
+        self.now = now
+        self.writer.clear()
+        state = msgspec.msgpack.decode(self.snapshot, type=State)
+        state.acd.rebuild()
+        number = self.saved
+        for event, at in msgspec.msgpack.decode(
+            msgspec.msgpack.encode(self.journal), type=list[tuple[ev.Event, float]]
+        ):
+            number += 1
+            for effect in decide(state, event, at):
+                if isinstance(effect, _RECORDS) and number > self.shipped:
+                    self.writer.append((number, effect))
+        assert number == self.number
+        assert state == self.state
+        self.state = state
+        self.check()
+
+
+def _key(record: Record) -> tuple[object, ...]:
+    match record:
+        case CallStep():
+            return ("step", record.call_id, record.number)
+        case RecordingMade():
+            return ("made", record.call_id, record.name)
+        case _:
+            return (type(record).__name__, record.call_id)
+
+
+@dataclass
+class Caller:
+    """Someone who calls, and what they do. Seconds."""
+
+    did: str
+    patience_s: float = 90.0
+    talk_s: float = 20.0
+    hangs_up: bool = False
+    """Ends the talk; else the agent does."""
+    says: deque[Finding] = field(default_factory=deque)
+    speaks_s: float = 3.0
+    key: str = ""
+    message: bool = True
+    """Leaves a message where nobody else answers."""
+    talked_with: list[AgentId] = field(default_factory=list)
+
+
+class Sim:
+    """The world around an ``Exchange``."""
+
+    def __init__(
+        self,
+        cuts: tuple[Cut, ...] = (),
+        *,
+        events_first: bool = False,
+        wrap_up_s: float = 10.0,
+        lazy: bool = False,
+    ) -> None:
+        """``lazy``: the database is slow, records reach it only now and then."""
+        rules = Rules(ring_timeout_s=8.0, rona_park_s=15.0, refusal_park_s=5.0)
+        self.exchange = Exchange(directory(AGENTS, rules, wrap_up_s), cuts, events_first)
+        self.asterisk = self.exchange.asterisk
+        self.lazy = lazy
+        self.up = True
+        self.dead = False
+        self.mortal = bool(cuts)
+        self.downs = deque(cut.down_s for cut in cuts)
+        self.callers: dict[ChannelId, Caller] = {}
+        self.manners: dict[AgentId, deque[str]] = {agent_id: deque() for agent_id in AGENTS}
+        self._plan: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._seen: set[tuple[str, str]] = set()
+        self._told = 0
+        self._settled = 0
+        self.begun = self.exchange.now
+
+    # What people do
+
+    def at(self, delay_s: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self._plan, (self.exchange.now + delay_s, next(self._order), what))
+
+    def agent(self, agent_id: AgentId, *manners: str) -> None:
+        """``manners``: what the agent does at each ringing: ``answer`` (always, after the last),
+        ``refuse``, ``ignore``, ``vanish``, ``drop``, ``late``."""
+        self.manners[agent_id].extend(manners)
+        self.at(0.0, lambda: self.exchange.register(agent_id))
+
+    def dial(self, after_s: float, caller: Caller) -> None:
+        self.at(after_s, lambda: self._dial(caller))
+
+    def ask(self, after_s: float, event: AgentPaused | AgentReadied) -> None:
+        """Somebody uses the control API; refused while nobody is there."""
+
+        def asked() -> None:
+            if self.up:
+                self.exchange.decide(event)
+
+        self.at(after_s, asked)
+
+    def break_asterisk(self, after_s: float) -> None:
+        def fall() -> None:
+            self.asterisk.restart()
+            self._told = 0
+            if not self.dead:
+                self._lose(2.0)
+
+        self.at(after_s, fall)
+
+    def _dial(self, caller: Caller) -> None:
+        channel_id = self.asterisk.call(caller.did)
+        self.callers[channel_id] = caller
+        if not self.asterisk.listening:
+            self.asterisk.channels[channel_id].fallback = True
+        self.at(caller.patience_s, lambda: self._gives_up(channel_id))
+
+    def _gives_up(self, channel_id: ChannelId) -> None:
+        channel = self.asterisk.channels.get(channel_id)
+        if channel is not None and not channel.bridge:
+            self.asterisk.end(channel_id)
+
+    def _hang_up(self, channel_id: ChannelId, cause: int = 16) -> None:
+        if channel_id in self.asterisk.channels:
+            self.asterisk.end(channel_id, cause)
+
+    # What happens by itself
+
+    def _look(self) -> None:
+        """What is new in Asterisk sets people and sounds going."""
+        for channel_id, channel in list(self.asterisk.channels.items()):
+            if channel.jobs and self._new(channel_id, f"{channel.jobs[0]}"):
+                self._job(channel_id, channel.jobs[0])
+            if channel.agent is None:
+                self._look_at_caller(channel_id, channel)
+            elif channel.dialled and self._new(channel_id, "dialled"):
+                self._rings(channel_id, channel.agent)
+        for recording in self.exchange.examining:
+            if self._new(recording.recording, f"asked {len(self.exchange.sizes)}"):
+                self.at(EXAMINING_S, lambda asked=recording: self._examined(asked))  # type: ignore[misc]
+
+    def _new(self, what: str, which: str) -> bool:
+        if (what, which) in self._seen:
+            return False
+        self._seen.add((what, which))
+        return True
+
+    def _job(self, channel_id: ChannelId, job: str) -> None:
+        caller = self.callers.get(channel_id)
+        length_s = SOUND_S
+        if job.startswith(RECORDINGS) and caller is not None:
+            length_s = caller.speaks_s
+        elif caller is not None and caller.key:
+            self.at(1.0, lambda: self._presses(channel_id, caller.key))
+
+        def ends() -> None:
+            channel = self.asterisk.channels.get(channel_id)
+            if channel is not None and channel.jobs[:1] == [job]:
+                self.asterisk.sound_ends(channel_id)
+
+        self.at(length_s, ends)
+
+    def _presses(self, channel_id: ChannelId, key: str) -> None:
+        if channel_id in self.asterisk.channels:
+            self.asterisk.press(channel_id, key)
+
+    def _look_at_caller(self, channel_id: ChannelId, channel: Channel) -> None:
+        caller = self.callers[channel_id]
+        if channel.fallback and self._new(channel_id, "fallback"):
+            if caller.message:
+                self.at(FALLBACK_S / 2, lambda: self._message(channel_id))
+            self.at(FALLBACK_S, lambda: self._hang_up(channel_id))
+        members = self.asterisk.bridges.get(channel.bridge, [])
+        for leg_id in members:
+            agent_id = self.asterisk.channels[leg_id].agent
+            if agent_id is not None and self._new(channel_id, f"talks with {leg_id}"):
+                caller.talked_with.append(agent_id)
+                who = channel_id if caller.hangs_up else leg_id
+                self.at(caller.talk_s, lambda who=who: self._hang_up(who))  # type: ignore[misc]
+
+    def _message(self, channel_id: ChannelId) -> None:
+        if channel_id in self.asterisk.channels:
+            self.asterisk.leave_message(channel_id)
+
+    def _rings(self, leg_id: ChannelId, agent_id: AgentId) -> None:
+        manners = self.manners[agent_id]
+        manner = manners.popleft() if manners else "answer"
+        self.at(0.1, lambda: self._if_there(leg_id, self.asterisk.ring, "Down"))
+        match manner:
+            case "refuse":
+                self.at(1.0, lambda: self._hang_up(leg_id, 17))
+            case "vanish":
+                self.at(1.0, lambda: self.exchange.register(agent_id, registered=False))
+                self.at(30.0, lambda: self.exchange.register(agent_id))
+            case "answer" | "drop" | "late":
+                # Late: in the very moment in which the ringing is over.
+                after_s = 8.0 if manner == "late" else 3.0
+                self.at(after_s, lambda: self._picks_up(leg_id, manner == "drop"))
+            case _:
+                pass
+
+    def _if_there(self, leg_id: ChannelId, act: Callable[[ChannelId], None], *states: str) -> None:
+        leg = self.asterisk.channels.get(leg_id)
+        if leg is not None and leg.state in states:
+            act(leg_id)
+
+    def _picks_up(self, leg_id: ChannelId, drops: bool) -> None:
+        self._if_there(leg_id, self.asterisk.pick_up, "Down", "Ringing")
+        if drops:
+            self._hang_up(leg_id)
+        else:
+            self.at(PATIENT_S, lambda: self._tires(leg_id))
+
+    def _tires(self, leg_id: ChannelId) -> None:
+        leg = self.asterisk.channels.get(leg_id)
+        if leg is not None and not leg.bridge:
+            self.asterisk.end(leg_id)
+
+    def _examined(self, asked: do.Examine) -> None:
+        for number, waiting in enumerate(self.exchange.examining):
+            if waiting is asked:
+                caller = self._caller_of(asked.call_id)
+                finding = caller.says.popleft() if caller and caller.says else Finding.SPEECH
+                self.exchange.examined(finding, 2.0, number)
+                return
+
+    def _caller_of(self, call_id: CallId) -> Caller | None:
+        by_call = {call: channel for channel, call in self.exchange.channels_of.items()}
+        channel = by_call.get(call_id)
+        return self.callers[ChannelId(channel)] if channel is not None else None
+
+    # The switchboard's life
+
+    def _crash(self) -> None:
+        self.dead = True
+        self._lose(self.downs.popleft() if self.downs else 0.5, crash=True)
+
+    def _lose(self, down_s: float, *, crash: bool = False) -> None:
+        self.exchange.disconnect(1000 if crash and self.exchange.carried else 0)
+        self.up = False
+        if down_s > DEAD_MAN_S:
+            self.at(DEAD_MAN_S, self._dead_man)
+        self.at(down_s, lambda: self._start(crash))
+
+    def _dead_man(self) -> None:
+        for channel_id in self.callers:
+            channel = self.asterisk.channels.get(channel_id)
+            if channel is not None and not channel.bridge and not channel.fallback:
+                self.asterisk.divert(channel_id)
+
+    def _start(self, crash: bool) -> None:
+        if crash:
+            self.dead = False
+            self.exchange.restart()
+            self._told = 0
+        self.exchange.reconnect()
+        picture = self.exchange.picture
+        self.at(RECOVERY_S, lambda: self._recovered(picture))
+
+    def _recovered(self, picture: ev.Reconciled | None) -> None:
+        if picture is self.exchange.picture:
+            live = {call.channel_id for call in self.exchange.state.calls.values()}
+            for line in self.asterisk.ledger:
+                if line.served is Served.FALLBACK and line.arrival.channel_id in live:
+                    self.exchange.decide(line)
+            self.exchange.recovered()
+            self.up = True
+
+    def _tell_ledger(self) -> None:
+        """What the database knows to be over is not told, except what the fallback did."""
+        exchange, ledger = self.exchange, self.asterisk.ledger
+        while self.up and self._told < len(ledger):
+            line = ledger[self._told]
+            self._told += 1
+            channel_id = line.arrival.channel_id
+            if exchange.channels_of.get(channel_id) not in exchange.closed or (
+                line.message and channel_id in exchange.state.told
+            ):
+                exchange.decide(line)
+
+    # A run
+
+    def run(self) -> None:
+        """Until nothing is left to happen; then everything must be over."""
+        for _ in range(10_000):
+            try:
+                if self.up:
+                    self._quiet()
+                self._look()
+                if not self._next():
+                    break
+            except Crash:
+                self._crash()
+        else:
+            raise AssertionError("it never ends")
+        self._finish()
+
+    def _quiet(self) -> None:
+        self.exchange.settle()
+        self._one_leg_each()
+        self._settled += 1
+        if not self.lazy or self._settled % 5 == 0:
+            self.exchange.ship()
+            if self._settled % 3 == 0:
+                self.exchange.take_snapshot()
+
+    def _one_leg_each(self) -> None:
+        rung = [c.agent for c in self.asterisk.channels.values() if c.agent is not None]
+        assert len(rung) == len(set(rung)), "an agent is rung twice"
+
+    def _next(self) -> bool:
+        exchange = self.exchange
+        timers = exchange.state.timers if self.up else {}
+        name = min(timers, key=lambda name: timers[name][1], default=None)
+        if self._plan and (name is None or self._plan[0][0] <= timers[name][1]):
+            exchange.now, _, what = heapq.heappop(self._plan)
+            self.asterisk.now = exchange.now
+            what()
+        elif name is not None:
+            generation, deadline = timers[name]
+            exchange.now = max(exchange.now, deadline)
+            exchange.decide(TimerDue(name, generation))
+        elif self._told < len(self.asterisk.ledger):
+            self._tell_ledger()
+        else:
+            return False
+        if (
+            self.up
+            and self._told < len(self.asterisk.ledger)
+            and self._new("ledger", str(self._told))
+        ):
+            self.at(1.0, self._tell_ledger)
+        return True
+
+    def _finish(self) -> None:
+        exchange, state = self.exchange, self.exchange.state
+        exchange.ship()
+        assert not state.timers
+        assert not state.calls
+        assert not state.channels
+        assert not state.acd.calls
+        assert not self.asterisk.channels
+        assert not self.asterisk.bridges
+        made = {record.name for record in exchange.made}
+        # One whose deletion got lost is in no picture of Asterisk.
+        assert self.mortal or self.asterisk.stored <= made, "a recording stays behind"
+        idle = (AgentState.READY, AgentState.LOGGED_OUT, AgentState.PAUSED)
+        assert all(agent.state in idle for agent in state.acd.agents.values())
+        self._check_outcomes()
+
+    def _check_outcomes(self) -> None:
+        exchange = self.exchange
+        records = list(exchange.database.values())
+        opened = {r.channel: r.call_id for r in records if isinstance(r, CallOpened)}
+        closed = {r.call_id: r for r in records if isinstance(r, CallClosed)}
+        assert set(opened) == set(self.callers), "one call for each caller"
+        assert set(closed) == set(opened.values()) == set(exchange.opened)
+        assert closed == exchange.closed
+        for channel_id, caller in self.callers.items():
+            end = closed[opened[channel_id]]
+            assert (end.outcome is Outcome.ANSWERED) >= bool(caller.talked_with), end
+            if end.outcome is Outcome.ANSWERED and caller.talked_with:
+                assert end.agent_id == caller.talked_with[-1]
+            if end.outcome is Outcome.ANSWERED and not caller.talked_with:
+                # The joining was under way when it was seen last, and both are gone.
+                assert end.stage is Stage.TALKING
+            steps = [r for r in records if isinstance(r, CallStep) and r.call_id == end.call_id]
+            assert sorted(step.number for step in steps) == list(range(1, len(steps) + 1))
+            assert [step.kind for step in steps].count("ended") == 1

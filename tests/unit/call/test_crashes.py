@@ -1,0 +1,262 @@
+"""The switchboard is killed at every single effect of every scenario, and loses nothing.
+
+A scenario is run once to see what is decided in it. Then, for each decision and each of its
+effects, it is run anew and the switchboard dies there: before the event was written down, after it
+was written down, after each effect, with that effect carried out or lost, for a moment or for so
+long that callers and agents went on without it; and again while it recovers.
+
+The tests take a cross-section: each place of death, and in turn the ways to die. All of them, or
+some: ``python -m tests.unit.call.test_crashes [SCENARIO …]``; a failure prints its own command.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
+
+import pytest
+from tests.unit.call.sim import Caller, Cut, Sim
+from tests.unit.call.world import (
+    AGENTS,
+    CLOSED,
+    GREET,
+    KEYS,
+    MUTE,
+    RING,
+    SCREEN,
+    UNKNOWN,
+)
+
+from vsek.acd.events import AgentPaused, AgentReadied
+from vsek.domain.outcomes import Finding
+
+ANNA, BERT, CARL = AGENTS
+DOWN_S = (0.2, 6.0, 40.0)
+WAYS = tuple(itertools.product((True, False), DOWN_S))
+SETTINGS: tuple[dict[str, bool], ...] = ({}, {"events_first": True}, {"lazy": True})
+
+
+def ring(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(RING))
+
+
+def greet(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(GREET, hangs_up=True))
+
+
+def nobody_there(sim: Sim) -> None:
+    sim.dial(1.0, Caller(GREET, patience_s=30.0))
+    sim.dial(2.0, Caller(RING, patience_s=20.0, message=False))
+    sim.at(15.0, lambda: sim.exchange.register(ANNA))
+
+
+def screen(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(SCREEN))
+
+
+def screen_says_nothing(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(SCREEN, says=_said(Finding.SILENCE, Finding.SILENCE)))
+
+
+def screen_fax(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(SCREEN, says=_said(Finding.FAX)))
+
+
+def screen_key(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(SCREEN, key="1", hangs_up=True))
+    sim.dial(1.5, Caller(KEYS, key="1"))
+
+
+def screen_gives_up(sim: Sim) -> None:
+    sim.agent(ANNA, "ignore")
+    for patience_s in (3.0, 7.0, 10.0, 14.0):
+        sim.dial(1.0, Caller(SCREEN, patience_s=patience_s, says=_said(Finding.MUSIC)))
+
+
+def screen_agent_hangs_up_in_the_briefing(sim: Sim) -> None:
+    sim.agent(ANNA, "drop")
+    sim.agent(BERT)
+    sim.dial(1.0, Caller(SCREEN))
+
+
+def two_refuse(sim: Sim) -> None:
+    sim.agent(ANNA, "refuse")
+    sim.agent(BERT, "refuse")
+    sim.agent(CARL)
+    sim.dial(1.0, Caller(RING))
+
+
+def rona(sim: Sim) -> None:
+    sim.agent(ANNA, "ignore", "late")
+    sim.agent(BERT, "ignore")
+    sim.dial(1.0, Caller(GREET))
+
+
+def late_answer(sim: Sim) -> None:
+    sim.agent(ANNA, "late")
+    sim.agent(BERT)
+    sim.dial(1.0, Caller(RING, hangs_up=True))
+
+
+def give_up(sim: Sim) -> None:
+    sim.agent(ANNA, "ignore")
+    for patience_s in (0.5, 2.5, 4.1, 7.0):
+        sim.dial(1.0, Caller(GREET, patience_s=patience_s))
+    sim.dial(1.0, Caller(RING, patience_s=4.0))
+
+
+def give_up_when_answered(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(RING, talk_s=0.0, hangs_up=True))
+    sim.dial(1.0, Caller(RING, patience_s=3.0))
+
+
+def vanish(sim: Sim) -> None:
+    sim.agent(ANNA, "vanish")
+    sim.agent(BERT, "vanish")
+    sim.dial(1.0, Caller(RING))
+
+
+def agent_hangs_up_while_joined(sim: Sim) -> None:
+    sim.agent(ANNA, "drop")
+    sim.agent(BERT, "drop")
+    sim.agent(CARL)
+    sim.dial(1.0, Caller(GREET))
+
+
+def wrap_up(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(RING, talk_s=5.0))
+    sim.dial(2.0, Caller(GREET, talk_s=5.0))
+    sim.dial(3.0, Caller(MUTE, talk_s=5.0, hangs_up=True))
+
+
+def pause(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.agent(BERT, "ignore")
+    sim.dial(1.0, Caller(RING))
+    sim.ask(2.0, AgentPaused(ANNA, "lunch"))
+    sim.ask(30.0, AgentReadied(ANNA))
+
+
+def announcements(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(CLOSED))
+    sim.dial(2.0, Caller(UNKNOWN))
+    sim.dial(3.0, Caller(CLOSED, patience_s=1.0))
+
+
+def asterisk_restarts(sim: Sim) -> None:
+    sim.agent(ANNA)
+    sim.agent(BERT, "ignore")
+    for did in (RING, GREET, SCREEN):
+        sim.dial(1.0, Caller(did))
+    sim.break_asterisk(7.0)
+    sim.dial(12.0, Caller(RING))
+
+
+def away(sim: Sim) -> None:
+    """Callers come while nobody is there."""
+    sim.agent(ANNA)
+    for after_s in (1.0, 3.0, 9.0, 25.0):
+        sim.dial(after_s, Caller(GREET, talk_s=3.0, message=after_s != 9.0))
+
+
+def rush(sim: Sim) -> None:
+    sim.agent(ANNA, "answer", "refuse", "drop")
+    sim.agent(BERT, "ignore")
+    for number, did in enumerate((GREET, SCREEN, RING, MUTE, SCREEN)):
+        sim.dial(1.0 + number, Caller(did, talk_s=6.0, hangs_up=bool(number % 2)))
+    sim.ask(20.0, AgentPaused(BERT, "lunch"))
+
+
+def _said(*findings: Finding) -> deque[Finding]:
+    return deque(findings)
+
+
+SCENARIOS: dict[str, Callable[[Sim], None]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        *(ring, greet, nobody_there, screen, screen_says_nothing, screen_fax, screen_key),
+        *(screen_gives_up, screen_agent_hangs_up_in_the_briefing, two_refuse, rona, late_answer),
+        *(give_up, give_up_when_answered, vanish, agent_hangs_up_while_joined, wrap_up, pause),
+        *(announcements, asterisk_restarts, away, rush),
+    )
+}
+
+
+def play(name: str, *cuts: Cut, setting: int = 0) -> Sim:
+    """One run. Whoever wants to see it again finds the command in the error."""
+    sim = Sim(cuts, **SETTINGS[setting])
+    try:
+        SCENARIOS[name](sim)
+        sim.run()
+    except Exception as error:
+        told = " ".join("/".join(str(part) for part in astuple(cut)) for cut in cuts)
+        error.add_note(f"python -m tests.unit.call.test_crashes {name} {setting} {told}")
+        raise
+    return sim
+
+
+def places(sizes: list[int], first: int = 0) -> Iterator[tuple[int, int]]:
+    """Every decision from ``first`` on, and every effect of it."""
+    for decision in range(first, len(sizes)):
+        for effects in range(-1, sizes[decision] + 1):
+            yield decision, effects
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_killed_at_every_effect(name: str) -> None:
+    for number, place in enumerate(places(play(name).exchange.sizes, first=1)):
+        play(name, Cut(*place, *WAYS[number % len(WAYS)]), setting=number % len(SETTINGS))
+
+
+def test_killed_again_while_it_recovers() -> None:
+    turn = 0
+    for name in SCENARIOS:
+        for number, place in enumerate(places(play(name).exchange.sizes, first=1)):
+            if number % 23:
+                continue
+            first = Cut(*place, *WAYS[number % len(WAYS)])
+            lived = play(name, first).exchange.sizes
+            for place_again in itertools.islice(places(lived, place[0] + 1), turn % 9, 30, 9):
+                turn += 1
+                play(name, first, Cut(*place_again, *WAYS[turn % len(WAYS)]))
+
+
+def everything(names: list[str]) -> None:
+    """Every way to die at every place, once and twice."""
+    for name in names:
+        runs = 0
+        for setting in range(len(SETTINGS)):
+            sizes = play(name, setting=setting).exchange.sizes
+            for place in places(sizes, first=1):
+                for way in WAYS:
+                    first = Cut(*place, *way)
+                    lived = play(name, first, setting=setting).exchange.sizes
+                    again = list(places(lived, place[0] + 1))[:25] if setting == 0 else []
+                    for place_again in again:
+                        play(name, first, Cut(*place_again, *way))
+                    runs += 1 + len(again)
+        print(f"{name}: {runs} runs")
+
+
+def _cut(text: str) -> Cut:
+    decision, effects, carried, down_s = text.split("/")
+    return Cut(int(decision), int(effects), carried == "True", float(down_s))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2 and sys.argv[2].isdigit():
+        play(sys.argv[1], *map(_cut, sys.argv[3:]), setting=int(sys.argv[2]))
+    else:
+        everything(sys.argv[1:] or list(SCENARIOS))
