@@ -271,7 +271,7 @@ class _Process:
         stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
         try:
             await self.ari.start()
-            sdnotify.tell(sdnotify.READY)
+            sdnotify.tell(sdnotify.READY, sdnotify.SERVING)
             async with AsyncExitStack() as watching:
                 if self.watchman is not None:
                     await watching.enter_async_context(self.watchman)
@@ -334,6 +334,7 @@ class _Process:
             uvicorn.Config(
                 app,
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=2,
@@ -366,6 +367,7 @@ class _Process:
             self.switchboard.snapshot()
             self.journal.tidy(self.writer.shipped, time.time() - JOURNAL_DAYS * 86400)
             await self.shelf.expire(self.settings.notes.keep_recordings_days)
+            await self.keeper.new_day()
 
     async def _after_recovery(self) -> None:
         if self.keeper.loaded:

@@ -29,15 +29,35 @@ class OpenSpan(msgspec.Struct, frozen=True):
     end_minute: int
 
 
-def is_open(hours: Sequence[OpenSpan], timezone: str, at: float) -> bool:
+class DayHours(msgspec.Struct, frozen=True):
+    """Days with hours of their own in place of the weekly ones: holidays, a half day, a closure.
+
+    ``first`` and ``last`` are days of the client's calendar (``date.toordinal()``), ``spans`` are
+    minutes after midnight, from and until; none: closed.
+    """
+
+    first: int
+    last: int
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+def is_open(
+    hours: Sequence[OpenSpan], timezone: str, at: float, days: Sequence[DayHours] = ()
+) -> bool:
     """Whether ``at`` (Unix seconds) lies within ``hours``; no hours at all mean always.
 
-    ``timezone`` is an IANA name; an unknown one raises ``zoneinfo.ZoneInfoNotFoundError``.
+    The first of ``days`` that names the day decides instead. ``timezone`` is an IANA name; an unknown one raises ``zoneinfo.ZoneInfoNotFoundError``.
     """
-    if not hours:
+    if not hours and not days:
         return True
     local = datetime.fromtimestamp(at, UTC).astimezone(_zone(timezone))
     today, minute = local.weekday(), local.hour * 60 + local.minute
+    date = local.toordinal()
+    for rule in days:
+        if rule.first <= date <= rule.last:
+            return any(start <= minute < end for start, end in rule.spans)
+    if not hours:
+        return True
     yesterday = (today - 1) % 7
     for span in hours:
         overnight = span.end_minute <= span.start_minute

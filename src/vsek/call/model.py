@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from vsek.acd.hours import OpenSpan
+from vsek.acd.hours import DayHours, OpenSpan
 from vsek.acd.state import Acd, Rules
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId, OfferId
 from vsek.domain.outcomes import CALLER_HANGUP, Finding, Outcome, Stage
@@ -43,6 +43,8 @@ class ClientScript(msgspec.Struct, frozen=True):
     """Music-on-hold class."""
     hours: tuple[OpenSpan, ...] = ()
     """Empty: always open."""
+    days: tuple[DayHours, ...] = ()
+    """Days with other hours than those; the first that names a day counts."""
     wrap_up_s: float | None = None
     """``None``: as everywhere."""
     screening: Screening | None = None

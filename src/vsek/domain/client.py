@@ -13,20 +13,18 @@ import re
 import string
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from vsek.domain.hours import DayRule, Hours, Region
 from vsek.domain.ids import SLUG, ClientId
 from vsek.domain.note import Email, Language, TimezoneName
 from vsek.domain.numbers import (
@@ -38,26 +36,8 @@ from vsek.domain.numbers import (
     overlap,
     starts,
 )
+from vsek.domain.strict import Strict, refuse
 from vsek.domain.text import CleanLine, CleanName, CleanText
-
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-DAY_MIN = 24 * 60
-"""Minutes of a day on the wall clock."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def refuse(kind: str, message: str, remedy: str) -> NoReturn:
-    """Refuse a value inside a validator, with the remedy beside the message."""
-    # Braces would be taken for placeholders of pydantic's message template.
-    raise PydanticCustomError(
-        "vsek_" + kind,
-        "{text}",
-        {"text": message, "remedy": remedy},
-    )
-
 
 # ── identifiers and numbers ──────────────────────────────────────────────────────────────────
 
@@ -106,7 +86,7 @@ NumberOrBlock = Annotated[str, AfterValidator(_number_or_block)]
 Name = Annotated[CleanName, Field(min_length=1)]
 
 
-class Numbers(_Model):
+class Numbers(Strict):
     """How a call is recognised as the client's."""
 
     did: tuple[NumberOrBlock, ...] = ()
@@ -167,7 +147,7 @@ def _audio(text: str) -> str:
     return text
 
 
-class Sound(_Model):
+class Sound(Strict):
     """A sound: a ``text`` to be spoken, an audio ``file``, or ``audio``, the hash of a sound that
     is in the database already. Exactly one of them."""
 
@@ -221,7 +201,7 @@ def _keys(value: object) -> object:
     return keys
 
 
-class Screening(_Model):
+class Screening(Strict):
     """What callers are asked before an agent is rung (policy ``screen``)."""
 
     prompt: Annotated[Sound | None, BeforeValidator(_prompt)] = None
@@ -248,136 +228,10 @@ class Screening(_Model):
         return self
 
 
-# ── hours ────────────────────────────────────────────────────────────────────────────────────
-
-
-class Period(_Model):
-    """A time on one day of the week, on the wall clock of the client's time zone."""
-
-    day: Annotated[int, Field(ge=0, le=6)]
-    """0 = Monday."""
-    start_min: Annotated[int, Field(ge=0, lt=DAY_MIN)]
-    """Minutes after midnight, the first open one."""
-    end_min: Annotated[int, Field(gt=0, le=DAY_MIN)]
-    """Minutes after midnight, the first closed one; 1440 = the end of the day."""
-
-
-_SPAN = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*[-\u2013]\s*([0-9]{1,2}):([0-9]{2})\Z")
-
-
-def _days(text: str) -> list[int]:
-    """``mon``, ``mon-fri``, ``sat,sun`` as numbers; a range may run over the weekend."""
-    days: list[int] = []
-    for part in text.lower().replace(" ", "").split(","):
-        ends = part.split("-")
-        if len(ends) > 2 or any(end not in WEEKDAYS for end in ends):
-            refuse(
-                "weekday",
-                f"{text!r} is not a day or a range of days",
-                "Write mon, tue, wed, thu, fri, sat, sun, mon-fri, or sat,sun",
-            )
-        first, last = WEEKDAYS.index(ends[0]), WEEKDAYS.index(ends[-1])
-        days += [(first + step) % 7 for step in range((last - first) % 7 + 1)]
-    return days
-
-
-def _span(text: object) -> tuple[int, int]:
-    match = _SPAN.match(text.strip()) if isinstance(text, str) else None
-    if match:
-        hour, minute, end_hour, end_minute = map(int, match.groups())
-        start, end = hour * 60 + minute, end_hour * 60 + end_minute
-        if minute < 60 and end_minute < 60 and start < DAY_MIN and end <= DAY_MIN and start != end:
-            return start, end
-    refuse("span", f"{text!r} is not a time like 08:00-18:00", "Write HH:MM-HH:MM, 24 hours")
-
-
-def _periods(days: dict[Any, Any]) -> list[Period]:
-    minutes: dict[int, list[tuple[int, int]]] = {}
-    for name, spans in days.items():
-        for day in _days(str(name)):
-            for span in spans if isinstance(spans, list | tuple) else [spans]:
-                start, end = _span(span)
-                if end > start:
-                    minutes.setdefault(day, []).append((start, end))
-                    continue
-                minutes.setdefault(day, []).append((start, DAY_MIN))
-                if end:
-                    minutes.setdefault((day + 1) % 7, []).append((0, end))
-    periods: list[Period] = []
-    for day in sorted(minutes):
-        merged: list[tuple[int, int]] = []
-        for start, end in sorted(minutes[day]):
-            if merged and start <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        periods += [Period(day=day, start_min=start, end_min=end) for start, end in merged]
-    return periods
-
-
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02}:{minutes % 60:02}"
-
-
-class Hours(_Model):
-    """When calls are taken: a mapping like ``{"mon-fri": ["08:00-12:00", "13:00-18:00"]}``.
-
-    ``periods`` are sorted, disjoint, and none runs over midnight (``22:00-06:00`` becomes two).
-    No period at all means always.
-    """
-
-    periods: tuple[Period, ...] = ()
-
-    @property
-    def always(self) -> bool:
-        """Whether calls are taken around the clock."""
-        return not self.periods
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_days(cls, value: object) -> object:
-        if value is None:
-            return {}
-        if not isinstance(value, dict) or "periods" in value:
-            return value
-        periods = _periods(value)
-        if value and not periods:
-            refuse("never", "has days but no times", "Give times, or leave hours out for always")
-        return {"periods": periods}
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Hours:
-        last = (-1, 0)
-        for period in self.periods:
-            start = (period.day, period.start_min)
-            if start < last or period.start_min >= period.end_min:
-                refuse("periods", "periods overlap or are out of order", "Write days and times")
-            last = (period.day, period.end_min)
-        return self
-
-    @model_serializer
-    def _to_days(self) -> dict[str, list[str]]:
-        of_day: dict[int, list[str]] = {}
-        for period in self.periods:
-            span = f"{_clock(period.start_min)}-{_clock(period.end_min)}"
-            of_day.setdefault(period.day, []).append(span)
-        written: dict[str, list[str]] = {}
-        day = 0
-        while day < 7:
-            last = day
-            while last < 6 and of_day.get(last + 1) == of_day.get(day):
-                last += 1
-            if day in of_day:
-                name = WEEKDAYS[day] if last == day else f"{WEEKDAYS[day]}-{WEEKDAYS[last]}"
-                written[name] = of_day[day]
-            day = last + 1
-        return written
-
-
 # ── people, and what agents must know ────────────────────────────────────────────────────────
 
 
-class Contact(_Model):
+class Contact(Strict):
     """A person at the client."""
 
     name: Name
@@ -398,7 +252,7 @@ class Contact(_Model):
         return self
 
 
-class Reason(_Model):
+class Reason(Strict):
     """Why people call, what to ask them, and what to do about it."""
 
     name: Name
@@ -407,7 +261,7 @@ class Reason(_Model):
     action: CleanText = ""
 
 
-class Question(_Model):
+class Question(Strict):
     """One entry of the client's questions and answers."""
 
     question: CleanLine
@@ -432,7 +286,7 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class Client(_Model):
+class Client(Strict):
     """A client company."""
 
     id: Slug
@@ -447,6 +301,10 @@ class Client(_Model):
     screening: Screening | None = None
     """With policy ``screen``; ``None`` = as the house does it."""
     hours: Hours = Hours()
+    holidays: Region | None = None
+    """Where public holidays are kept: then calls are not taken; ``None`` = nowhere."""
+    days: Annotated[tuple[DayRule, ...], BeforeValidator(_listed)] = ()
+    """Days and periods with hours of their own; the first that names a day counts."""
     wrap_up_s: Annotated[float, Field(ge=0, le=3600)] | None = None
     """Seconds that an agent has after a call; ``None`` = the setting ``calls.wrap_up_s``."""
     contacts: tuple[Contact, ...]

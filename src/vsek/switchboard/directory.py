@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 
 import structlog
 
-from vsek.acd.hours import OpenSpan
+from vsek.acd.hours import DayHours, OpenSpan
 from vsek.acd.state import Rules
 from vsek.call.model import AgentEntry, ClientScript, Screening
 from vsek.call.model import Directory as CallDirectory
 from vsek.domain.client import Client, Policy
 from vsek.domain.client import Screening as WantedScreening
 from vsek.domain.directory import ClientEntry, Directory
+from vsek.domain.hours import public_holidays
 from vsek.domain.ids import ClientId
 from vsek.settings import Settings
 
@@ -31,10 +33,12 @@ def for_calls(
     settings: Settings,
     media: Callable[[str], str],
     announcements: Mapping[str, str],
+    today: date,
 ) -> CallDirectory:
     """The directory as the call scripts use it.
 
-    ``media`` gives the media URI of a sound's hash, ``announcements`` the house's own.
+    ``media`` gives the media URI of a sound's hash, ``announcements`` the house's own. Public
+    holidays are told from the year of ``today`` on.
     """
     calls = settings.calls
     dids: dict[str, ClientId] = {}
@@ -44,7 +48,7 @@ def for_calls(
             (dids if kind == "did" else forwarders)[number] = client_id
     return CallDirectory(
         clients={
-            client_id: _script(entry, media, announcements)
+            client_id: _script(entry, media, announcements, today)
             for client_id, entry in directory.clients.items()
         },
         dids=dids,
@@ -66,7 +70,10 @@ def for_calls(
 
 
 def _script(
-    entry: ClientEntry, media: Callable[[str], str], announcements: Mapping[str, str]
+    entry: ClientEntry,
+    media: Callable[[str], str],
+    announcements: Mapping[str, str],
+    today: date,
 ) -> ClientScript:
     client = entry.client
     return ClientScript(
@@ -78,6 +85,7 @@ def _script(
         media(entry.greeting_sound) if entry.greeting_sound else "",
         music_class(client.id) if entry.music_sound else DEFAULT_MUSIC,
         _spans(client),
+        _days(client, today),
         client.wrap_up_s,
         _screening(entry, media, announcements) if client.policy is Policy.SCREEN else None,
     )
@@ -109,6 +117,17 @@ def _screening(
     if record:
         prompt = f"{prompt},{announcements['tone']}"
     return Screening(prompt, record, wanted.attach, wanted.max_s, dict(wanted.keys))
+
+
+def _days(client: Client, today: date) -> tuple[DayHours, ...]:
+    """The client's own days first: who works on a holiday says so there."""
+    own = [DayHours(d.first.toordinal(), d.last.toordinal(), d.hours) for d in client.days]
+    kept = []
+    if client.holidays is not None:
+        for year in (today.year - 1, today.year, today.year + 1):
+            days = public_holidays(client.holidays, year)
+            kept += [DayHours(day.toordinal(), day.toordinal()) for day in days]
+    return (*own, *kept)
 
 
 def _spans(client: Client) -> tuple[OpenSpan, ...]:

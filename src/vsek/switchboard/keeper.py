@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, date, datetime
 from typing import Protocol
 
 import structlog
@@ -64,6 +65,7 @@ class Keeper:
         accounts: AccountKeeper,
         see_agents: Callable[[], Awaitable[None]],
         asterisk_is_up: Callable[[], bool],
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         self._switchboard = switchboard
         self._settings = settings
@@ -72,6 +74,8 @@ class Keeper:
         self._accounts = accounts
         self._see_agents = see_agents
         self._asterisk_is_up = asterisk_is_up
+        self._today = today
+        self._year = 0
         self._lock = asyncio.Lock()
         self.loaded = False
 
@@ -89,12 +93,17 @@ class Keeper:
             )
             if self._asterisk_is_up():
                 await self._push(directory)
-            known = for_calls(
+            today = self._today()
+            # In a thread: public holidays of a whole house of clients take their time.
+            known = await asyncio.to_thread(
+                for_calls,
                 directory,
                 self._settings,
                 self._sounds.media,
                 {name: self._sounds.media(sound) for name, sound in announcements.items()},
+                today,
             )
+            self._year = today.year
             if known != self._switchboard.state.directory:
                 self._switchboard.post(DirectoryChanged(known))
             self.loaded = True
@@ -102,6 +111,11 @@ class Keeper:
                 await self._see_agents()
             log.info("directory", clients=len(directory.clients), agents=len(directory.agents))
             return Synced(clients=len(directory.clients), agents=len(directory.agents))
+
+    async def new_day(self) -> None:
+        """To be called now and then: a new year has new public holidays."""
+        if self.loaded and self._year != self._today().year:
+            await self.sync()
 
     async def _push(self, directory: Directory) -> None:
         await self._sounds.set_music(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsek.acd.hours import OpenSpan, is_open
+from vsek.acd.hours import DayHours, OpenSpan, is_open
 
 BERLIN = "Europe/Berlin"
 WEEKDAYS = frozenset(range(5))
@@ -92,3 +92,48 @@ def test_a_span_is_as_long_as_it_says(day: int, start: int, end: int, minute: in
     monday = at("2026-01-05T00:00", zone="UTC")
     expected = (minute - (day * 1440 + start)) % (7 * 1440) < length
     assert is_open([span], "UTC", monday + 60 * minute) is expected
+
+
+def ordinal(text: str) -> int:
+    return datetime.fromisoformat(text).toordinal()
+
+
+CHRISTMAS = [
+    DayHours(ordinal("2026-12-24"), ordinal("2026-12-24"), ((9 * 60, 12 * 60),)),
+    DayHours(ordinal("2026-12-24"), ordinal("2027-01-03")),
+    DayHours(ordinal("2026-12-26"), ordinal("2026-12-26"), ((0, 24 * 60),)),
+]
+
+
+@pytest.mark.parametrize(
+    ("hours", "when", "opened"),
+    [
+        (OFFICE, "2026-12-23T16:59", True),
+        (OFFICE, "2026-12-24T11:59", True),  # the half day, said first
+        (OFFICE, "2026-12-24T12:00", False),
+        (OFFICE, "2026-12-28T12:00", False),  # a Monday of the holidays
+        (OFFICE, "2026-12-26T12:00", False),  # a later rule does not count
+        (OFFICE, "2027-01-03T23:59:59", False),
+        (OFFICE, "2027-01-04T09:00", True),
+        ([], "2026-12-28T12:00", False),  # always open, but not then
+        ([], "2026-12-23T03:00", True),
+        ([], "2027-01-04T00:00", True),
+    ],
+)
+def test_days_of_their_own(hours: list[OpenSpan], when: str, opened: bool) -> None:
+    assert is_open(hours, BERLIN, at(when), CHRISTMAS) is opened
+
+
+def test_a_day_is_the_clients_day() -> None:
+    leap_day = [DayHours(ordinal("2028-02-29"), ordinal("2028-02-29"))]
+    midnight_in_berlin = at("2028-02-29T00:00")
+    assert is_open([], BERLIN, midnight_in_berlin - 1, leap_day)
+    assert not is_open([], BERLIN, midnight_in_berlin, leap_day)
+    assert is_open([], "America/Los_Angeles", midnight_in_berlin, leap_day)
+    assert is_open([], BERLIN, at("2028-03-01T00:00"), leap_day)
+
+
+def test_a_day_with_25_hours_is_closed_for_25_hours() -> None:
+    day = [DayHours(ordinal("2026-10-25"), ordinal("2026-10-25"))]
+    start = at("2026-10-25T00:00")
+    assert sum(not is_open([], BERLIN, start + 60 * m, day) for m in range(-60, 1700)) == 25 * 60

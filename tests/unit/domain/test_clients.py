@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.whose import whose
 
-from vsek.domain.client import WEEKDAYS, Client, Hours, Policy
+from vsek.domain.client import Client, Policy
 from vsek.domain.directory import ClientEntry, Directory
+from vsek.domain.hours import WEEKDAYS, Hours
 from vsek.domain.yamlfile import FileError, parse, read_clients, write_clients
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
