@@ -22,6 +22,7 @@ from vsek.notify.render import Renderer
 from vsek.notify.smtp import SmtpSession, own_name
 from vsek.ops import sdnotify
 from vsek.ops.exposition import QuietServer
+from vsek.patience import COMMAND_TIMEOUT_S, SESSION
 from vsek.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -80,9 +81,9 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         settings.database.dsn.get_secret_value(),
         min_size=0,
         max_size=_WORKERS + settings.database.pool_size,
-        command_timeout=15.0,
+        command_timeout=COMMAND_TIMEOUT_S,
         timeout=5.0,
-        server_settings={"application_name": "vsek-notes"},
+        server_settings={"application_name": "vsek-notes", **SESSION},
         reset=_leave_as_it_is,
     )
     with listener:

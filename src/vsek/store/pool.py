@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from vsek.errors import InputError, ServiceError
+from vsek.patience import COMMAND_TIMEOUT_S, SESSION
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     Pool = asyncpg.Pool[Row]
 
 CONNECT_TIMEOUT_S = 5.0
-COMMAND_TIMEOUT_S = 30.0
 DIRECTORY_CHANNEL = "vsek_directory"
 """NOTIFY channel: clients, agents or audio changed."""
 NOTE_DUE_CHANNEL = "vsek_note_due"
@@ -75,7 +75,7 @@ async def open_pool(dsn: str, *, size: int = 4) -> Pool:
         max_size=size,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
-        server_settings={"application_name": "vsek"},
+        server_settings={"application_name": "vsek", **SESSION},
         reset=leave_as_it_is,
     )
 
