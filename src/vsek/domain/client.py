@@ -212,7 +212,7 @@ class Screening(Strict):
     """Whether the recording goes out with the note; else it is deleted after the call."""
     max_s: Annotated[float, Field(ge=5, le=120)] = 20.0
     """The longest recording, in seconds."""
-    keys: Annotated[dict[str, Name], BeforeValidator(_keys)] = {}
+    keys: Annotated[dict[str, Name], BeforeValidator(_keys)] = Field(default_factory=dict)
     """Keys that the caller may press, and the concern that each stands for."""
 
     @model_validator(mode="after")

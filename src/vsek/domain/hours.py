@@ -63,12 +63,11 @@ def _days(text: str) -> list[int]:
 
 def _span(text: object) -> tuple[int, int]:
     match = _SPAN.match(text.strip()) if isinstance(text, str) else None
-    if match:
-        hour, minute, end_hour, end_minute = map(int, match.groups())
-        start, end = hour * 60 + minute, end_hour * 60 + end_minute
-        if minute < 60 and end_minute < 60 and start < DAY_MIN and end <= DAY_MIN and start != end:
-            return start, end
-    refuse("span", f"{text!r} is not a time like 08:00-18:00", "Write HH:MM-HH:MM, 24 hours")
+    hour, minute, end_hour, end_minute = map(int, match.groups()) if match else (0, 0, 0, 0)
+    start, end = hour * 60 + minute, end_hour * 60 + end_minute
+    if minute > 59 or end_minute > 59 or start >= DAY_MIN or end > DAY_MIN or start == end:
+        refuse("span", f"{text!r} is not a time like 08:00-18:00", "Write HH:MM-HH:MM, 24 hours")
+    return start, end
 
 
 def _periods(days: dict[Any, Any]) -> list[Period]:

@@ -347,9 +347,10 @@ async def test_a_database_without_migrations(empty_dsn: str) -> None:
 async def test_the_documented_example_with_real_speech(conn: Connection) -> None:
     workshop = SoundWorkshop(find_tool)
     first = await clients.import_file(conn, EXAMPLE, workshop)
-    assert first.created == ("praxis-sommer", "tischlerei-brandt", "harbour-freight")
+    names = ("praxis-sommer", "tischlerei-brandt", "praxis-winter", "harbour-freight")
+    assert first.created == names
     second = await clients.import_file(conn, EXAMPLE, workshop)
     assert second.unchanged == first.created
     known = await directory.load(conn)
-    assert len(await audio.fetch(conn, known.sounds())) == 2
+    assert len(await audio.fetch(conn, known.sounds())) == 4
     assert whose(known, "+49305550000", ("+493415550200",)) == "tischlerei-brandt"
