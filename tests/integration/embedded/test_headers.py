@@ -1,0 +1,115 @@
+"""Headers on their way through the dialplan: whole, in order, and never syntax."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.integration.embedded.conftest import Watcher
+
+from vsek.ari import Client, events
+from vsek.demo.caller import Caller
+from vsek.demo.sipmessage import Dial
+from vsek.embedded.asterisk import PrivateAsterisk
+from vsek.switchboard.arrival import values_of
+
+_DIVERSION = "<sip:{}@forwarder.invalid>;reason=unconditional;counter=1"
+_MANY = tuple(("Diversion", f"<sip:+4930{i}@h>;reason=deflection") for i in range(30))
+_CODE = '"x):System(touch {0})?y:System(touch {0})" <sip:1@h>'
+
+# What is passed on; where it is long, how it begins.
+CASES: list[tuple[Dial, dict[str, str]]] = [
+    (
+        Dial(
+            "+4930123;npdi",
+            name='Müller, "x" <sip:evil@x> ${SHELL(id)}',
+            diversion=("+49301", "+49302"),
+            history=("+49302", "+49301"),
+            asserted="+4940777",
+            headers=(("X-vsek-Call", "261122-062201-abcdef"),),
+        ),
+        {
+            "reg": "",
+            "did": "+4930123",
+            "uri": "sip:+4930123;npdi@127.0.0.1",
+            "to": "<sip:+4930123;npdi@127.0.0.1",
+            "pcpid": "",
+            "from": "+4940777",
+            "sender": '"Müller, \\"x\\" <sip:evil@x> ${SHELL(id)}" <sip:+4930555000@',
+            "pai": ",<sip:+4940777@carrier.invalid>",
+            "trust": "true",
+            "pres": "allowed",
+            "privacy": "",
+            "ours": "261122-062201-abcdef",
+            "hops": "2",
+            "div": f",{_DIVERSION.format('+49301')},{_DIVERSION.format('+49302')}",
+            "hist": ",<sip:+49302@forwarder.invalid>;index=1,<sip:+49301@forwarder.invalid>",
+            "reason": "cfu",
+            "country": "",
+            "area": "",
+        },
+    ),
+    (
+        Dial("3", headers=(("Diversion", '"$[1+1] ${EXTEN}, <x>" <sip:%2B49%24%7Bx%7D%3B@h>'),)),
+        {"div": ',"$[1+1] ${EXTEN}, <x>" <sip:%2B49%24%7Bx%7D%3B@h>'},
+    ),
+    # A flood is counted and read in part.
+    (
+        Dial("12-34_a.b", to="+49401", called_party="+49402", headers=_MANY),
+        {
+            "did": "12-34_a.b",
+            "to": "<sip:+49401@",
+            "pcpid": "<sip:+49402@carrier.invalid>",
+            "hops": "20",
+            "div": ",<sip:+49300@h>;reason=deflection,<sip:+49301@h>;reason=deflection,",
+        },
+    ),
+    (
+        Dial("12(3", caller="+49(4", asserted="+4940777", privacy="id", diversion=("+49301",)),
+        {"did": "12(3", "pai": ",<sip:+4940777@", "privacy": "id", "div": ",<sip:+49301@"},
+    ),
+    (
+        Dial("4", name="a) (b) [c {d ):2:5"),
+        {"did": "4", "name": "a) (b) [c {d ):2:5", "from": "+4930555000"},
+    ),
+    # Nobody in the request URI, as registered trunks send it; names that mean something to
+    # Asterisk; text.
+    (Dial("s", to="+49401"), {"reg": "1", "did": "s", "to": "<sip:+49401@"}),
+    (Dial("h", to="+49401"), {"reg": "", "did": "h", "to": "<sip:+49401@"}),
+    (Dial("*8"), {"did": "*8"}),
+    (Dial("a%20b%C3%BC"), {"did": "a bü"}),
+]
+
+
+async def _told(
+    asterisk: PrivateAsterisk, client: Client, watcher: Watcher, dial: Dial
+) -> dict[str, str]:
+    async with await Caller.dial(("127.0.0.1", asterisk.sip_port), dial) as caller:
+        start = await watcher.next(events.StasisStart)
+        await client.http("DELETE", f"channels/{start.channel.id}")
+        await caller.wait_ended()
+    assert start.args[0] == "in"
+    return values_of(start.args[1:])
+
+
+async def test_headers_arrive_as_they_were_sent(
+    asterisk: PrivateAsterisk, client: Client, watcher: Watcher
+) -> None:
+    for dial, expected in CASES:
+        told = await _told(asterisk, client, watcher, dial)
+        for name, value in expected.items():
+            assert told[name].startswith(value), (dial, name, told[name])
+            assert value or not told[name], (dial, name, told[name])
+
+
+async def test_a_header_is_never_executed(
+    asterisk: PrivateAsterisk, client: Client, watcher: Watcher
+) -> None:
+    made = asterisk.home / "log" / "made"  # where Asterisk may write
+    code = _CODE.format(made)
+    names = ("Diversion", "History-Info", "P-Asserted-Identity", "Privacy", "X-vsek-Call")
+    dial = Dial("5", name=code, headers=tuple((name, code) for name in names))
+    for called in ("", "+49402"):
+        told = await _told(asterisk, client, watcher, replace(dial, called_party=called))
+        assert told["div"] == told["hist"] == f",{code}"
+        assert told["name"].startswith("x):System(")
+    assert not made.exists()
