@@ -27,7 +27,7 @@ from vsek.domain.directory import Directory
 from vsek.domain.records import Record, RecordingMade
 from vsek.embedded.packages import find_tool
 from vsek.errors import ServiceError, VsekError
-from vsek.leadership import Leadership
+from vsek.leadership import Leadership, last_pulse
 from vsek.notify.client import NotesClient
 from vsek.operations.watch import Operations as Watch
 from vsek.operations.watch import Parts
@@ -192,7 +192,7 @@ class _Process:
         )
         own_shipped = _read_number(settings.journal_folder / "shipped")
         position = None
-        if await leadership.await_turn(journal, shipper):
+        if await leadership.await_turn(journal, shipper, lambda: last_pulse(settings.ari)):
             position = await RecordTable(connections, leadership, shipper).position()
         if position is None:
             position = own_shipped

@@ -309,6 +309,7 @@ class _Stack:
             if pid and judge.hangs(await child.alive()) and child.pid == pid:
                 log.critical("part_hangs", part=name, pid=pid, probes=judge.missed)
                 os.kill(pid, signal.SIGKILL)
+                judge = restart.Hang()  # it may take a moment to be gone
 
     async def _renew_when_told(self) -> None:
         while True:

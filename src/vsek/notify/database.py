@@ -109,7 +109,7 @@ FROM notify.deliveries WHERE note_id = ANY ($1::text[]) ORDER BY delivery_id
 
 _CLAIM_SQL = """
 SELECT d.delivery_id, d.purpose, d.name, d.email, d.attempts, d.queued_at,
-       n.note_id, n.request, n.message_id, n.refers_to, n.received_at
+       n.note_id, n.call_id, n.request, n.message_id, n.refers_to, n.received_at
 FROM notify.deliveries AS d JOIN notify.notes AS n USING (note_id)
 WHERE d.status = 'queued' AND d.next_at <= $1
 ORDER BY d.next_at, d.delivery_id
@@ -190,6 +190,7 @@ class Claimed:
     """Before this one."""
     queued_at: datetime
     note_id: str
+    call_id: str | None
     request_json: str
     message_id: str
     references: Sequence[str]
@@ -425,6 +426,7 @@ def _claimed(row: asyncpg.Record) -> Claimed:
         attempts=fields["attempts"],
         queued_at=fields["queued_at"],
         note_id=fields["note_id"],
+        call_id=fields["call_id"],
         request_json=fields["request"],
         message_id=fields["message_id"],
         references=fields["refers_to"],

@@ -82,7 +82,12 @@ async def serve_metrics(registry: CollectorRegistry, address: tuple[str, int]) -
             listener.setblocking(False)
             log.info("metrics_served", host=host, port=port)
             config = uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+                app,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=1,
             )
             await QuietServer(config).serve([listener])
             return

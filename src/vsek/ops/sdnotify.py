@@ -14,6 +14,7 @@ from struct import Struct
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
+SERVING = "STATUS=serving"
 STANDING_BY = "STATUS=standing by"
 """Loaded and connected; takes over when the process before us ends."""
 

@@ -27,6 +27,7 @@ from vsek.call import effects as do
 from vsek.call.decide import decide
 from vsek.call.events import Event
 from vsek.call.model import State, new_state
+from vsek.domain.ids import ChannelId
 from vsek.domain.records import (
     CallClosed,
     CallOpened,
@@ -50,7 +51,13 @@ def decide_or_log(state: State, event: Event, at: float) -> list[do.Effect]:
     try:
         return decide(state, event, at)
     except Exception:
-        log.exception("decision_failed", event_type=type(event).__name__, happened=repr(event))
+        call_id = getattr(event, "call_id", None)
+        log.exception(
+            "decision_failed",
+            call_id=call_id or state.channels.get(getattr(event, "channel_id", ChannelId(""))),
+            event_type=type(event).__name__,
+            happened=repr(event),
+        )
         return []
 
 
