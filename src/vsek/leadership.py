@@ -7,9 +7,11 @@ epoch wins, within one epoch the higher number. The one that leads renews the le
 
 PostgreSQL may be away. A leader that loses its connection goes on routing; when it is connected
 again it takes the lease back, unless another one has led since: then it is *superseded* and ends,
-for the other's state is the newer one. A start that finds no PostgreSQL serves calls at once from
-its own journal. One that stood by when PostgreSQL went away does not: somebody leads. After an
-outage it leaves the first seconds to that one (:data:`AFTER_OUTAGE_S`).
+for the other's state is the newer one. A start that finds no PostgreSQL serves calls from its own
+journal: at once if that was written a moment ago, else unless Asterisk shows another switchboard's
+sign of life (``switchboard.heartbeat``), which would lose its calls to us. One that stood by when
+PostgreSQL went away goes on standing by: somebody leads. After an outage it leaves the first
+seconds to that one (:data:`AFTER_OUTAGE_S`).
 
 What keeps two leaders apart while PostgreSQL cannot is Asterisk: one connection owns the ARI
 application, the one that loses it ends.
@@ -18,15 +20,20 @@ application, the one that loses it ends.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import aiohttp
 import structlog
 
 from vsek.errors import ServiceError
 from vsek.ops import sdnotify
+from vsek.settings import AriSettings
 from vsek.store import journal as table
 from vsek.store import pool, records
 from vsek.store.journal import Lease
+from vsek.switchboard.heartbeat import HEALTHY_S, VARIABLE
 from vsek.switchboard.journal import Journal
 from vsek.switchboard.shipper import Shipper
 
@@ -39,6 +46,12 @@ AFTER_OUTAGE_S = 5.0
 """How much later than the leader one that stands by asks after an outage of PostgreSQL."""
 STALE_S = 15.0
 """Longer than a dead session can hold the lease."""
+JUST_NOW_S = 30.0
+"""A journal that was written less long ago is that of the last leader."""
+ASTERISK_S = 2.0
+"""How long Asterisk may take to tell of a sign of life."""
+
+Pulse = Callable[[], Awaitable[str | None]]
 
 
 class Leadership:
@@ -63,14 +76,15 @@ class Leadership:
         except ServiceError as error:
             log.error("database_away", error=str(error))
 
-    async def await_turn(self, journal: Journal, shipper: Shipper) -> bool:
+    async def await_turn(self, journal: Journal, shipper: Shipper, pulse: Pulse) -> bool:
         """Wait until it is our turn; then the newest journal is in ``journal``.
 
-        Returns ``False``, at once, when PostgreSQL is away: then only our own journal counts.
+        Returns ``False`` when PostgreSQL is away: then only our own journal counts. ``pulse`` asks
+        for the last sign of life that Asterisk has seen of a switchboard.
         """
+        if not self._lease.connected and not await self._silence(journal, pulse):
+            return False
         try:
-            if not self._lease.connected:
-                return False
             taken = await self._lease.take()
         except ServiceError as error:
             log.error("database_away", error=str(error))
@@ -82,6 +96,26 @@ class Leadership:
             await self._stand_by()
         await self._take_over(journal, shipper)
         return True
+
+    async def _silence(self, journal: Journal, pulse: Pulse) -> bool:
+        """Without PostgreSQL: wait while another switchboard lives; whether it came back."""
+        if time.time() - journal.written_at() < JUST_NOW_S:
+            return False
+        told = False
+        seen = await pulse()
+        while seen is not None:
+            await asyncio.sleep(HEALTHY_S)
+            await self.connect()
+            if self._lease.connected:
+                return True
+            before, seen = seen, await pulse()
+            if seen == before:
+                break
+            if not told:
+                log.warning("standing_by", remedy="Another switchboard serves calls")
+                sdnotify.tell(sdnotify.STANDING_BY)
+                told = True
+        return False
 
     async def _stand_by(self) -> None:
         while True:
@@ -220,3 +254,24 @@ def _superseded() -> ServiceError:
         remedy="Start this one again: it stands by for that one",
         error_id="superseded",
     )
+
+
+async def last_pulse(asterisk: AriSettings) -> str | None:
+    """The last sign of life that Asterisk has seen of any switchboard; ``None``: none, or Asterisk
+    does not answer."""
+    secret = aiohttp.BasicAuth(asterisk.username, asterisk.password.get_secret_value())
+    try:
+        async with (
+            aiohttp.ClientSession(
+                auth=secret, timeout=aiohttp.ClientTimeout(total=ASTERISK_S)
+            ) as session,
+            session.get(
+                f"{asterisk.url.rstrip('/')}/ari/asterisk/variable", params={"variable": VARIABLE}
+            ) as reply,
+        ):
+            if reply.status != 200:
+                return None
+            body = await reply.json()
+            return str(body.get("value", "")) or None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError):
+        return None

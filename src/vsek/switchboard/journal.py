@@ -134,6 +134,10 @@ class Journal:
         """Number the next entry ``number`` + 1 at least: what the database has seen is taken."""
         self.last_number = max(self.last_number, number)
 
+    def written_at(self) -> float:
+        """When something was written here last (Unix seconds); 0 when nothing ever was."""
+        return max((path.stat().st_mtime for path in self._segments()), default=0.0)
+
     # --- epochs ----------------------------------------------------------------------------
 
     @property

@@ -39,11 +39,16 @@ class Machine:
     journal: Journal
     shipper: Shipper
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    pulses: list[str] = field(default_factory=list)
+
+    async def pulse(self) -> str | None:
+        """The last sign of life that Asterisk saw of anybody."""
+        return self.pulses.pop(0) if self.pulses else None
 
     async def start(self) -> bool:
         """Wait for the turn, then ship and keep the lease; whether PostgreSQL is there."""
         await self.leadership.connect()
-        there = await self.leadership.await_turn(self.journal, self.shipper)
+        there = await self.leadership.await_turn(self.journal, self.shipper, self.pulse)
         self.tasks = [
             asyncio.create_task(self.shipper.run()),
             asyncio.create_task(self.leadership.run(self.journal, self.shipper)),
@@ -237,6 +242,47 @@ async def test_without_postgresql_a_start_leads_at_once(
     await line.start()
     await shipped(one)
     assert one.leadership.epoch == 1
+
+
+async def test_without_postgresql_a_start_leaves_calls_to_one_that_lives(
+    make: Make, line: Proxy, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leadership_module, "HEALTHY_S", 0.05)
+    line.refuse()
+    one = await make("one", through(postgres_dsn, line))
+    one.pulses = ["1", "2", "3", "4", "4", "5"]
+    assert not await one.start()
+    assert one.pulses == ["5"]  # led when the sign of life did not change any more
+
+
+async def test_without_postgresql_the_last_leader_leads_again_at_once(
+    make: Make, line: Proxy, postgres_dsn: str
+) -> None:
+    line.refuse()
+    one = await make("one", through(postgres_dsn, line))
+    one.pause("anna")
+    one.pulses = ["1", "2"]
+    assert not await one.start()
+    assert one.pulses == ["1", "2"]
+
+
+async def test_postgresql_comes_back_while_another_one_lives(
+    make: Make, line: Proxy, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leadership_module, "HEALTHY_S", 0.1)
+    leader = await make("leader")
+    await leader.start()
+    leader.pause("anna")
+    await shipped(leader)
+    line.refuse()
+    one = await make("one", through(postgres_dsn, line))
+    one.pulses = [str(number) for number in range(1000)]
+    starting = asyncio.create_task(one.start())
+    await until(lambda: len(one.pulses) < 998, "standing by")
+    await line.start()
+    await leader.die()
+    assert await starting
+    assert one.paused() == ["anna"]
 
 
 async def test_a_leader_that_was_cut_off_takes_the_lease_back(
