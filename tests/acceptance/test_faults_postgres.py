@@ -31,6 +31,7 @@ from vsek.demo.caller import Caller
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+TALK_S = 0.5
 ROUTED_S = 3.0
 """A phone rings within this, on a busy machine too. What matters is the printed figure."""
 MEMORY_MB = 64.0
@@ -57,6 +58,7 @@ async def calls(
         caller, ringing, ring_s = await serve_one(house, crew, agent)
         callers.append(caller)
         took.append(ring_s)
+        await asyncio.sleep(TALK_S)
         await caller.hang_up()
         await ringing.wait_closed()
         await house.wait_state(agent.id, "wrap_up", "ready", timeout_s=SETTLED_S)
