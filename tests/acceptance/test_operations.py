@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -278,35 +279,52 @@ async def test_renewals_cost_no_call(house: House, crew: Crew, times: int) -> No
 
 
 @pytest.mark.long
-async def test_a_second_switchboard_stands_by_and_takes_over(house: House, crew: Crew) -> None:
-    """Upgrade by hand: start the new one, stop the old one."""
+async def test_a_second_switchboard_stands_by_and_takes_over(
+    house: House, crew: Crew, tmp_path: Path
+) -> None:
+    """Upgrade by hand, under a supervisor like systemd: start the new one, stop the old one."""
     caller = await crew.dial(BIRCH)
     await house.wait_live(caller, "waiting")
     old = await house.serve_pid()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "vsek.cli.main", "serve", "--dir", str(house.stack.folder)),
-        env=dict(house.stack.program.environment),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(20):
-            await _said(process.stderr, b"standing_by")
-            assert (await house.stack.calls())[0]["stage"] == "waiting"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.setblocking(False)
+        environment = {
+            **house.stack.program.environment,
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": "900000",
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "vsek.cli.main", "serve", "--dir", str(house.stack.folder)),
+            env=environment,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            assert await _told(supervisor, "STATUS=standing by") == []
+            [call] = await house.stack.calls()
+            assert call["stage"] == "waiting"
             os.kill(old, signal.SIGTERM)
-            await _said(process.stderr, b"reconciled")
-        await wait_ready(house)
-        [call] = await house.stack.calls()
-        assert call["stage"] == "waiting"
-        assert not caller.ended
-    finally:
-        # vsek up has started one of its own, which takes over again.
-        process.terminate()
-        await process.communicate()
+            assert "WATCHDOG=1" not in await _told(supervisor, "READY=1")
+            await wait_ready(house)
+            assert [call["stage"] for call in await house.stack.calls()] == ["waiting"]
+            assert not caller.ended
+            for _ in range(3):
+                await _told(supervisor, "WATCHDOG=1")
+        finally:
+            # vsek up has started one of its own, which stands by and takes over again.
+            process.terminate()
+            await process.wait()
+        await _told(supervisor, "STOPPING=1")
     await wait_ready(house)
     assert not caller.ended
 
 
-async def _said(output: asyncio.StreamReader, event: bytes) -> None:
-    while event not in (line := await output.readline()):
-        assert line, f"ended before it said {event!r}"
+async def _told(supervisor: socket.socket, line: str) -> list[str]:
+    """Waits until a process tells ``line``; what it told before."""
+    loop, before = asyncio.get_running_loop(), list[str]()
+    async with asyncio.timeout(20):
+        while True:
+            lines = (await loop.sock_recv(supervisor, 4096)).decode().splitlines()
+            if line in lines:
+                return before
+            before += lines
