@@ -255,7 +255,7 @@ async def test_who_waits_keeps_the_place_when_vsek_returns_in_time(
     live = await house.wait_live(waiting, "waiting")
     async with vsek_hung(house):
         await heard_for(waiting, 10.0)
-    anna = await crew.agent()
+    anna = await crew.agent(wait="offered")
     await (await crew.ring(anna, waiting)).answer()
     assert (await house.wait_live(waiting, "talking"))["id"] == live["id"]
     await waiting.hang_up()

@@ -138,16 +138,17 @@ class Ledger:
             return True
 
         while True:
-            await self._round()
+            await self.look()
             if is_time("cut off", CUT_OFF_EVERY_S):
                 self._look_for_cut_off = True
             if is_time("place", KEEP_PLACE_EVERY_S):
-                await self._keep_place()
+                await self.keep_place()
             if is_time("tidy", TIDY_EVERY_S):
-                await self._tidy()
+                await self.tidy()
             await asyncio.sleep(EVERY_S)
 
-    async def _round(self) -> None:
+    async def look(self) -> None:
+        """Read what is new, compare what is due, and tell. What cannot be done yet waits."""
         try:
             await self._read()
             if self._look_for_cut_off and self._sources.up():
@@ -277,7 +278,8 @@ class Ledger:
 
     # --- housekeeping --------------------------------------------------------------------------
 
-    async def _keep_place(self) -> None:
+    async def keep_place(self) -> None:
+        """Remember what is done, so that the next process need not read it again."""
         unsettled: dict[str, int] = {}
         open_entries = [w.entry for w in self._ended.values()] + list(self._entered.values())
         for entry in open_entries:
@@ -288,7 +290,8 @@ class Ledger:
         except OSError as error:
             log.error("ledger_place_not_kept", error=str(error))
 
-    async def _tidy(self) -> None:
+    async def tidy(self) -> None:
+        """Remove ledgers that are too old to be kept."""
         try:
             await asyncio.to_thread(self._files.tidy, self._clock())
         except OSError as error:
