@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +60,19 @@ class FaultHouse(House):
 
     @classmethod
     async def build(
-        cls, folder: Path, exits: AsyncExitStack, settings: dict[str, str] | None = None
+        cls,
+        folder: Path,
+        exits: AsyncExitStack,
+        settings: dict[str, str] | None = None,
+        prepare: Callable[[Path], None] = lambda _: None,
     ) -> FaultHouse:
-        """Starts everything; ``exits`` ends it."""
+        """Starts everything; ``exits`` ends it. ``prepare`` gets the run folder before."""
         mailbox = Mailbox(folder / "mails")
         await mailbox.start()
         exits.push_async_callback(mailbox.stop)
         home = folder / "vsek"
+        home.mkdir()
+        prepare(home)
         # Made first, because its password goes into the address by which vsek reaches it.
         async with PrivatePostgres(home / "postgres") as postgres:
             dsn = postgres.dsn
@@ -281,6 +290,39 @@ class FaultHouse(House):
 
 def _database(stack_file: Path) -> tuple[str, int]:
     return address(str(json.loads(stack_file.read_text())["postgres"]).rpartition("/")[0])
+
+
+def small_disk(exits: AsyncExitStack, place: Path, size: str) -> Path:
+    """Mounts a file system of ``size`` (``"1m"``) in the memory at ``place``; only root may."""
+    place.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(place)]
+    subprocess.run(mount, check=True)
+    # Whoever still has a file there does not keep the test from ending.
+    exits.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
+    return place
+
+
+def _fits(file: RawIOBase, piece: bytes) -> bool:
+    try:
+        return bool(file.write(piece))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return False
+        raise
+
+
+@contextmanager
+def full(place: Path) -> Iterator[None]:
+    """The disk at ``place`` has no byte left for the time of the context."""
+    filler = place / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for piece in (bytes(65536), bytes(512), b"0"):
+            while _fits(file, piece):
+                pass
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 def family(pid: int) -> list[int]:

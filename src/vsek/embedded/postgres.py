@@ -56,6 +56,7 @@ class PrivatePostgres:
         self._durable = durable
         self._account = unprivileged()
         self._password = ""
+        self._served = False
         self._servant = Servant("PostgreSQL", log or self._folder.with_name("postgres.log"))
         self.port = 0
 
@@ -87,12 +88,15 @@ class PrivatePostgres:
             try:
                 await self._start_server(prefix, data)
             except ServiceError:
-                # Somebody else may have taken the free port in between.
                 await self.stop()
+                if self._served:
+                    raise  # others know the port: they must find us there again
+                # Somebody else may have taken the free port in between.
                 self.port = 0
                 if not left or "could not bind" not in self._servant.last_lines(20):
                     raise
             else:
+                self._served = True
                 break
 
     async def _make_cluster(self, prefix: packages.Prefix, home: Path, data: Path) -> None:
