@@ -8,6 +8,7 @@ user name). Withheld numbers become the empty string. It never fails and is idem
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote
 
 import phonenumbers
@@ -54,6 +55,8 @@ def _user_part(text: str) -> str:
     return _SHOW_OR_HIDE.sub("", text.strip())
 
 
+# The same few numbers are called all day, and each call names them and its caller several times.
+@lru_cache(maxsize=4096)
 def _e164(digits: str, country: str) -> str | None:
     explicit = digits.startswith("+")
     try:
