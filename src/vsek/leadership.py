@@ -44,6 +44,8 @@ LOOK_S = 0.25
 RENEW_S = 1.0
 AFTER_OUTAGE_S = 5.0
 """How much later than the leader one that stands by asks after an outage of PostgreSQL."""
+PATIENCE = 3
+"""How many answers about the lease may be missing before its connection is given up."""
 STALE_S = 15.0
 """Longer than a dead session can hold the lease."""
 JUST_NOW_S = 30.0
@@ -88,7 +90,7 @@ class Leadership:
             taken = await self._lease.take()
         except ServiceError as error:
             log.error("database_away", error=str(error))
-            await self._lease.close()
+            self._lease.drop()
             return False
         if not taken:
             log.warning("standing_by", remedy="Another switchboard leads; this one waits for it")
@@ -129,7 +131,7 @@ class Leadership:
             except ServiceError as error:
                 if self._lease.connected:
                     log.error("database_away", error=str(error))
-                await self._lease.close()
+                self._lease.drop()
 
     async def _take_over(self, journal: Journal, shipper: Shipper) -> None:
         """With the lease in our hands: the newest journal, and an epoch of our own."""
@@ -170,22 +172,26 @@ class Leadership:
 
     async def run(self, journal: Journal, shipper: Shipper) -> None:
         """Keep the lease. Raises ``ServiceError`` when another switchboard leads."""
-        failing = False
+        missed = 0
         while True:
-            await asyncio.sleep(RENEW_S if self._held else LOOK_S)
+            await asyncio.sleep(RENEW_S if self._held and not missed else LOOK_S)
             try:
                 if self._held and self.epoch is not None:
                     await self._lease.renew()
                 else:
                     await self._regain(journal, shipper)
-                failing = False
+                missed = 0
             except ServiceError as error:
                 if error.error_id == "superseded":
                     raise
-                if not failing:
-                    log.error("lease_lost", error=str(error))
-                failing, self._held = True, False
-                await self._lease.close()
+                missed += 1
+                if missed == 1:
+                    log.error("lease_not_renewed", error=str(error))
+                # A server that is slow still counts us as the leader: to drop the connection would
+                # be to give the lease away.
+                if not self._lease.connected or missed >= PATIENCE:
+                    self._lease.drop()
+                    self._held = False
 
     async def _regain(self, journal: Journal, shipper: Shipper) -> None:
         if not self._lease.connected:

@@ -29,6 +29,7 @@ LEASE_IDLE_S = 10
 """After how many seconds of silence the server takes the lease away."""
 LEASE_DEADLINE_S = 3.0
 """How long a request about the lease may take."""
+GOODBYE_S = 0.5
 KEEP_SNAPSHOTS = 2
 # Any number, so long as nobody else uses it: it names the lock in the database.
 _LOCK = 0x76_73_6C_64
@@ -47,7 +48,8 @@ _PUT_BATCH_SQL = """
 WITH head AS MATERIALIZED (
     SELECT epoch FROM vsek.journal WHERE epoch = $1 FOR UPDATE
 ), put AS (
-    INSERT INTO vsek.journal_batches (first, last, body) SELECT $2::bigint, $3::bigint, $4::bytea FROM head
+    INSERT INTO vsek.journal_batches (first, last, body)
+    SELECT $2::bigint, $3::bigint, $4::bytea FROM head
     ON CONFLICT (first) DO UPDATE SET last = excluded.last, body = excluded.body
     RETURNING 1
 )
@@ -186,7 +188,7 @@ class Lease:
 
     async def connect(self) -> None:
         """Connect anew. Raises ``ServiceError`` when the server does not serve."""
-        await self.close()
+        self.drop()
         try:
             self._connection = await asyncpg.connect(
                 self._dsn,
@@ -229,9 +231,17 @@ class Lease:
 
     async def _ask(self, sql: str, *values: object) -> Any:
         try:
-            return await self.connection.fetchval(sql, *values)
+            # The connection's own limit does not hold while it gives up a request before.
+            async with asyncio.timeout(LEASE_DEADLINE_S + 0.5):
+                return await self.connection.fetchval(sql, *values)
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             raise as_service_error(error) from error
+
+    def drop(self) -> None:
+        """Forget a connection that is lost, without a goodbye."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
 
     async def close(self) -> None:
         """Let go of the lease."""
@@ -239,7 +249,7 @@ class Lease:
             return
         connection, self._connection = self._connection, None
         try:
-            async with asyncio.timeout(LEASE_DEADLINE_S):
+            async with asyncio.timeout(GOODBYE_S):
                 await connection.close()
         except (TimeoutError, *UNREACHABLE):
             connection.terminate()

@@ -340,9 +340,10 @@ async def test_a_leader_that_hangs_loses_the_lease(
 
 
 async def test_a_black_hole_of_a_moment_does_not_change_the_leader(
-    make: Make, line: Proxy, postgres_dsn: str
+    make: Make, line: Proxy, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its old session may still hold the lease: it is its own, so it is ended."""
+    monkeypatch.setattr(leadership_module, "PATIENCE", 1)
     one = await make("one", through(postgres_dsn, line))
     await one.start()
     line.hold()
