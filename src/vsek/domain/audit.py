@@ -273,7 +273,7 @@ def _notes(call: CallEntry, rules: Rules, *, notes_read: bool) -> Iterator[Diffe
                     Kind.NOTE_LATE,
                     f"{due.key} was due {late_s / 60:.0f} minutes ago, not acknowledged{said}",
                 )
-        elif not notes_read:
+        elif not notes_read or due.folded:
             continue
         elif note is None:
             yield differs(Kind.NOTE_UNKNOWN, f"the note service has no note {due.key}", due.note_id)

@@ -170,6 +170,8 @@ class DueEntry:
     note_id: str
     last_error: str
     recipients: tuple[str, ...]
+    folded: bool = False
+    """The note of another call, whose id this is, tells of it as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -36,6 +37,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 _NOT_FOR_FILES = re.compile(r"[^A-Za-z0-9_-]+")
 MAX_FIELDS = 50
 MAX_ATTACHMENTS = 5
+MAX_DIGEST_CALLS = 200
 MAX_ATTACHED_BYTES = 3_000_000
 """Of all attachments of a note together; three minutes of telephone audio."""
 
@@ -49,6 +51,8 @@ class NoteKind(StrEnum):
     """Nobody talked with the caller: abandoned, closed, failed."""
     VOICEMAIL = "voicemail"
     """Nobody talked with the caller, who left a message."""
+    DIGEST = "digest"
+    """The blocked calls of a day."""
     OPERATIONS = "operations"
     """For the service's own operations: a call to a number that belongs to no client."""
 
@@ -286,6 +290,26 @@ class NoteAttachment(_Model):
 _SUFFIXES = {"audio/wav": ".wav", "audio/mpeg": ".mp3", "audio/ogg": ".ogg"}
 
 
+class NoteDigestCall(_Model):
+    """A call in a digest."""
+
+    received_at: AwareDatetime
+    number: CleanName = ""
+    name: CleanName = ""
+    withheld: bool = False
+    reason: CleanName = ""
+
+
+class NoteDigest(_Model):
+    """Calls of a day that are told of together."""
+
+    day: date
+    """On the client's clock."""
+    total: int = Field(ge=0)
+    calls: list[NoteDigestCall] = Field(default_factory=list, max_length=MAX_DIGEST_CALLS)
+    """The first of them."""
+
+
 class NoteRequest(_Model):
     """A note to be sent: the body of ``POST /v1/notes``; its key is in ``Idempotency-Key``."""
 
@@ -315,6 +339,8 @@ class NoteRequest(_Model):
     """The key of the note that this one corrects."""
     screening: NoteScreening | None = None
     recordings: list[NoteRecording] = Field(default_factory=list, max_length=20)
+    digest: NoteDigest | None = None
+    """With kind ``digest``."""
     attachments: list[NoteAttachment] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
 
     @model_validator(mode="after")
@@ -325,6 +351,12 @@ class NoteRequest(_Model):
             if address in seen:
                 raise ValueError(f"recipients: {recipient.email} is named twice")
             seen.add(address)
+        return self
+
+    @model_validator(mode="after")
+    def _whole_digest(self) -> NoteRequest:
+        if (self.kind is NoteKind.DIGEST) != (self.digest is not None):
+            raise ValueError("digest: belongs to kind digest, and to no other")
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,14 @@ from zoneinfo import ZoneInfo
 
 import jinja2
 
-from vsek.domain.note import NoteKind, NoteRecording, NoteRequest, RecordingFate, Urgency
+from vsek.domain.note import (
+    NoteDigest,
+    NoteKind,
+    NoteRecording,
+    NoteRequest,
+    RecordingFate,
+    Urgency,
+)
 from vsek.domain.outcomes import (
     FALLBACK,
     FAX,
@@ -100,10 +107,13 @@ def caller_label(request: NoteRequest, country: str) -> str:
 def subject(request: NoteRequest, country: str, *, undelivered: bool = False) -> str:
     """The subject: who and what to do, never the concern, which may be confidential."""
     words = WORDS[request.language]
+    if request.digest is not None:
+        line = f"{words.subject_digest}: {_date(request.digest, words)}"
+        return f"{words.subject_undelivered} {line}" if undelivered else line
     match request.kind:
         case NoteKind.MESSAGE:
             what = words.subject_call
-        case NoteKind.MISSED_CALL:
+        case NoteKind.MISSED_CALL | NoteKind.DIGEST:
             what = words.subject_missed
         case NoteKind.VOICEMAIL:
             what = words.subject_voicemail
@@ -203,6 +213,9 @@ def _is_loop(request: NoteRequest) -> bool:
 def _headline(request: NoteRequest, words: Words) -> str:
     if request.concern:
         return request.concern
+    if request.digest is not None:
+        day = _date(request.digest, words)
+        return words.digest.format(date=day, count=request.digest.total)
     if request.kind is NoteKind.OPERATIONS:
         return words.loop if _is_loop(request) else words.unknown_number
     if request.kind in (NoteKind.MISSED_CALL, NoteKind.VOICEMAIL):
@@ -214,7 +227,7 @@ def _headline(request: NoteRequest, words: Words) -> str:
 
 def _details(request: NoteRequest, zone: ZoneInfo, words: Words, country: str) -> list[Row]:
     rows: list[Row] = []
-    call = request.call
+    call = request.call if request.digest is None else None
     if call is not None:
         rows.append(Row(words.received, moment(call.received_at, zone, words)))
     talked_s = call.talked_s if call is not None else None
@@ -264,8 +277,31 @@ def _voice(request: NoteRequest, words: Words, attached: Collection[str]) -> lis
     rows += [
         Row(words.recording[recording.kind], _recording(recording, words, attached))
         for recording in request.recordings
+        # After a talk there is nothing to do about it.
+        if recording.fate is not RecordingFate.NOT_KEPT or request.kind is not NoteKind.MESSAGE
     ]
     return rows
+
+
+def _digest(digest: NoteDigest, zone: ZoneInfo, words: Words, country: str) -> list[Row]:
+    """One row for each call, by its time."""
+    rows: list[Row] = []
+    for call in digest.calls:
+        number = phone(call.number, country)
+        shown = number.shown if number is not None else words.withheld if call.withheld else ""
+        who = " ".join(part for part in (call.name, shown) if part) or words.unknown_caller
+        value = f"{who}: {words.fax}" if call.reason == FAX else who
+        href = number.href if number is not None else ""
+        rows.append(Row(f"{call.received_at.astimezone(zone):%H:%M}", value, href))
+    if digest.total > len(digest.calls):
+        count = digest.total - len(digest.calls)
+        rows.append(Row("…", words.digest_more.format(count=count)))
+    return rows
+
+
+def _date(digest: NoteDigest, words: Words) -> str:
+    day = digest.day
+    return words.date.format(day=day.day, month=words.months[day.month - 1], year=day.year)
 
 
 def _recording(recording: NoteRecording, words: Words, attached: Collection[str]) -> str:
@@ -352,6 +388,7 @@ def view(
         text=text,
         fields=(
             *_voice(request, words, attached),
+            *(_digest(request.digest, zone, words, country) if request.digest is not None else ()),
             *(Row(name, value) for name, value in request.fields.items() if value),
         ),
         details=tuple(_details(request, zone, words, country)),

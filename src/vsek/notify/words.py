@@ -26,6 +26,7 @@ class Words:
     subject_call: str
     subject_missed: str
     subject_voicemail: str
+    subject_digest: str
     subject_operations: str
     subject_loop: str
     subject_urgent: str
@@ -90,6 +91,9 @@ class Words:
     """Labels, by kind."""
     recording_fate: dict[RecordingFate, str]
     recording_consent: str
+    digest: str
+    digest_more: str
+    date: str
 
     footer: str
     footer_client: str
@@ -117,6 +121,7 @@ _GERMAN: Final = Words(
     subject_call="Anruf",
     subject_missed="Verpasster Anruf",
     subject_voicemail="Sprachnachricht",
+    subject_digest="Abgewiesene Anrufe",
     subject_operations="Unbekannte Nummer angerufen",
     subject_loop="Anruf im Kreis",
     subject_urgent="[Dringend]",
@@ -204,6 +209,9 @@ _GERMAN: Final = Words(
         RecordingFate.ERASED: "gelöscht",
     },
     recording_consent="auf die Aufnahme wurde vorher hingewiesen",
+    digest="Abgewiesene Anrufe am {date}: {count}.",
+    digest_more="und {count} weitere",
+    date="{day}. {month} {year}",
     footer="Notiz {note}",
     footer_client="Ihr Telefonsekretariat für {client}",
 )
@@ -230,6 +238,7 @@ _ENGLISH: Final = Words(
     subject_call="Call",
     subject_missed="Missed call",
     subject_voicemail="Voice message",
+    subject_digest="Calls turned away",
     subject_operations="Unknown number called",
     subject_loop="Call in a loop",
     subject_urgent="[Urgent]",
@@ -317,6 +326,9 @@ _ENGLISH: Final = Words(
         RecordingFate.ERASED: "erased",
     },
     recording_consent="the caller had been told of the recording",
+    digest="Calls turned away on {date}: {count}.",
+    digest_more="and {count} more",
+    date="{day} {month} {year}",
     footer="Note {note}",
     footer_client="Your telephone secretariat for {client}",
 )

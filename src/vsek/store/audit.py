@@ -58,7 +58,7 @@ WHERE call_id = ANY ($1::text[]) AND kind = 'ended' GROUP BY call_id HAVING coun
 """
 _DUE_SQL = """
 SELECT call_id, key, due_at, acked_at IS NOT NULL AS acked,
-       coalesce(note_id, '') AS note_id, last_error,
+       coalesce(note_id, '') AS note_id, last_error, folded_into IS NOT NULL AS folded,
        ARRAY(SELECT jsonb_path_query(request, '$.recipients[*].email') #>> '{}') AS recipients
 FROM vsek.note_due WHERE call_id = ANY ($1::text[]) ORDER BY id
 """
@@ -287,6 +287,7 @@ async def _with_notes(
                 note_id=row["note_id"],
                 last_error=row["last_error"],
                 recipients=tuple(row["recipients"]),
+                folded=row["folded"],
             )
         )
     of_call = await _notes(connection, ids) if notes else {}

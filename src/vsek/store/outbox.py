@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from vsek.domain.note import DueNote, NoteRequest
-from vsek.store import recordings
+from vsek.store import digests, recordings
 from vsek.store.pool import (
     CONNECT_TIMEOUT_S,
     NOTE_DUE_CHANNEL,
@@ -39,7 +39,7 @@ _CLAIM_SQL = """
 UPDATE vsek.note_due SET attempts = attempts + 1, retry_at = $2
 WHERE id IN (
     SELECT d.id FROM vsek.note_due d
-    WHERE d.acked_at IS NULL
+    WHERE d.acked_at IS NULL AND d.folded_into IS NULL
       AND greatest(d.due_at, coalesce(d.retry_at, d.due_at)) <= $1
       AND NOT EXISTS (
           SELECT FROM vsek.note_due e
@@ -53,7 +53,7 @@ RETURNING id, key, call_id, attempts
 """
 _NEXT_SQL = """
 SELECT min(greatest(d.due_at, coalesce(d.retry_at, d.due_at))) AS at FROM vsek.note_due d
-WHERE d.acked_at IS NULL
+WHERE d.acked_at IS NULL AND d.folded_into IS NULL
   AND NOT EXISTS (
       SELECT FROM vsek.note_due e
       WHERE e.call_id = d.call_id AND e.id < d.id AND e.acked_at IS NULL
@@ -63,7 +63,9 @@ _LOCK_DRAFT_SQL = """
 SELECT draft::text AS draft, dictated, revision, finished FROM vsek.note_drafts
 WHERE call_id = $1 FOR UPDATE
 """
-_REQUEST_SQL = "SELECT request::text AS request, corrects FROM vsek.note_due WHERE id = $1"
+_REQUEST_SQL = """
+SELECT request::text AS request, corrects, folded_into FROM vsek.note_due WHERE id = $1 FOR UPDATE
+"""
 _FREEZE_SQL = """
 UPDATE vsek.note_due
 SET request = $2::text::jsonb, left_at = coalesce(left_at, $3), revision = $4
@@ -71,9 +73,12 @@ WHERE id = $1
 """
 # Waiting for a recording is no attempt.
 _WAIT_SQL = "UPDATE vsek.note_due SET attempts = attempts - 1, retry_at = $2 WHERE id = $1"
+_LATER_SQL = """
+UPDATE vsek.note_due SET attempts = attempts - 1, due_at = $2, retry_at = NULL WHERE id = $1
+"""
 _ACKED_SQL = """
-UPDATE vsek.note_due SET acked_at = $3, note_id = $2, last_error = '' WHERE id = $1
-AND acked_at IS NULL
+UPDATE vsek.note_due SET acked_at = $3, note_id = $2, last_error = ''
+WHERE (id = $1 OR folded_into = $1) AND acked_at IS NULL
 """
 _FAILED_SQL = """
 UPDATE vsek.note_due
@@ -166,7 +171,7 @@ class NoteOutbox:
 
     async def _freeze(self, conn: Connection, row: Row, now: float) -> DueNote | None:
         """The claimed note with its request, which is built when it leaves for the first time;
-        ``None``: it waits for a recording."""
+        ``None``: it waits for a recording or for the end of the day, or goes with another."""
         try:
             async with conn.transaction():
                 request = await self._frozen(conn, row["id"], row["call_id"], now)
@@ -186,6 +191,8 @@ class NoteOutbox:
         due = await conn.fetchrow(_REQUEST_SQL, due_id)
         if draft is None or due is None:
             raise LookupError(f"call {call_id} has no draft")
+        if due["folded_into"] is not None:
+            return None
         if due["request"] is not None:
             request = NoteRequest.model_validate_json(due["request"])
             return await with_content(conn, call_id, request)
@@ -193,6 +200,13 @@ class NoteOutbox:
         if until is not None and timestamp(now) < until:
             await conn.execute(_WAIT_SQL, due_id, until)
             return None
+        digest = None
+        day = None if due["corrects"] else await digests.day_of(conn, call_id, draft)
+        if day is not None:
+            if timestamp(now) < day.ends:
+                await conn.execute(_LATER_SQL, due_id, day.ends)
+                return None
+            digest = await digests.gather(conn, due_id, day, timestamp(now))
         request = await build(
             conn,
             call_id,
@@ -200,6 +214,7 @@ class NoteOutbox:
             due["corrects"],
             operations=self._operations,
             country=self._country,
+            digest=digest,
         )
         await conn.execute(
             _FREEZE_SQL, due_id, request.model_dump_json(), timestamp(now), draft["revision"]

@@ -19,6 +19,7 @@ from vsek.domain.note import (
     NoteCall,
     NoteCaller,
     NoteClient,
+    NoteDigest,
     NoteDraft,
     NoteKind,
     NoteRecipient,
@@ -95,11 +96,13 @@ async def build(
     *,
     operations: Operations,
     country: str,
+    digest: NoteDigest | None = None,
 ) -> NoteRequest:
     """The request as it would leave now, attachments without content.
 
-    ``draft_row`` has ``draft`` (JSON), ``dictated`` and ``finished``. Raises ``LookupError`` when
-    the call is unknown, ``ValueError`` when no request can be made of what is there.
+    ``digest``: it tells of these calls instead of this one alone. ``draft_row`` has ``draft``
+    (JSON), ``dictated`` and ``finished``. Raises ``LookupError`` when the call is unknown,
+    ``ValueError`` when no request can be made of what is there.
     """
     row = await conn.fetchrow(_CALL_SQL, call_id)
     if row is None:
@@ -116,7 +119,9 @@ async def build(
         for step in await conn.fetch(_SCREENING_SQL, call_id)
     ]
     voice = voice_of(call_id, client, steps, await recordings.of_call(conn, call_id))
-    return build_request(
+    if digest is not None:
+        voice = Voice()
+    request = build_request(
         row,
         client,
         draft,
@@ -128,6 +133,10 @@ async def build(
         operations=operations,
         country=country,
     )
+    if digest is None:
+        return request
+    told = {"kind": NoteKind.DIGEST, "digest": digest, "caller": NoteCaller(), "thread": ""}
+    return request.model_copy(update=told)
 
 
 async def with_content(conn: Connection, call_id: str, request: NoteRequest) -> NoteRequest:

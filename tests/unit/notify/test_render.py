@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.notify.samples import call, english, missed, note
+from tests.unit.notify.samples import RECEIVED_AT, call, english, missed, note
 
 from vsek.domain.note import Action, NoteRequest, RecordingFate
 from vsek.domain.outcomes import Outcome, Stage
@@ -286,6 +286,36 @@ def test_a_message_without_a_word_is_none() -> None:
     rendered = _render(missed(call=lost, kind="voicemail", recordings=told))
     assert "Ansage gehört, danach nichts gesagt." in rendered.text
     assert "ohne Inhalt" in rendered.text
+
+
+@pytest.mark.parametrize(
+    ("language", "subject", "more"),
+    [
+        ("de", "Abgewiesene Anrufe: 22. Juli 2026", "und 3 weitere"),
+        ("en", "Calls turned away: 22 July 2026", "and 3 more"),
+    ],
+)
+def test_a_digest_names_each_call(language: str, subject: str, more: str) -> None:
+    at = RECEIVED_AT
+    calls = [
+        {"received_at": at, "number": "+493012345678", "reason": "fax"},
+        {"received_at": at, "withheld": True},
+        {"received_at": at, "name": "<b>Karl</b>"},
+        {"received_at": at},
+    ]
+    digest = {"day": "2026-07-22", "total": 7, "calls": calls}
+    rendered = _render(missed(kind="digest", digest=digest, language=language, caller={}))
+    words = WORDS[language]  # type: ignore[index]
+    assert rendered.subject == subject
+    lines = rendered.text.splitlines()
+    assert lines[0].endswith("2026: 7.")
+    assert f"14:03:  +49 30 12345678: {words.fax}" in lines
+    assert f"14:03:  {words.withheld}" in lines
+    assert "14:03:  <b>Karl</b>" in lines
+    assert f"14:03:  {words.unknown_caller}" in lines
+    assert more in rendered.text
+    assert "&lt;b&gt;Karl" in rendered.html
+    assert 'href="tel:+493012345678"' in rendered.html
 
 
 def test_audio_that_is_not_there_any_more_is_not_promised() -> None:
