@@ -118,6 +118,7 @@ class AriSocket:
         self._backlog: deque[tuple[str, bytes]] = deque()
         self._drain: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
 
     @property
     def up(self) -> bool:
@@ -180,14 +181,17 @@ class AriSocket:
         if due is None:
             return
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
+        # Not asked of the handle: uvloop's has no time when it is due at once.
+        self._timer_due = due
         self._timer = self._loop.call_at(due, self._on_timer, due)
 
     def _on_timer(self, planned: float) -> None:
         self._timer = None
         if self._loop.time() - planned > LATE_TIMER_S:
+            self._timer_due = self._loop.time() + LATE_TIMER_S / 2
             self._timer = self._loop.call_later(LATE_TIMER_S / 2, self._expire)
         else:
             self._expire()
