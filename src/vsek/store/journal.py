@@ -68,7 +68,10 @@ SELECT min(number) FROM (
 """
 _DROP_SNAPSHOTS_SQL = "DELETE FROM vsek.journal_snapshots WHERE number < $1"
 _DROP_BATCHES_SQL = "DELETE FROM vsek.journal_batches WHERE last <= $1"
-_CLEAR_SQL = "TRUNCATE vsek.journal_batches, vsek.journal_snapshots"
+_CLEAR_SQL = """
+WITH batches AS (DELETE FROM vsek.journal_batches)
+DELETE FROM vsek.journal_snapshots
+"""
 _BASE_SQL = """
 SELECT s.number, s.body FROM vsek.journal_snapshots s, vsek.journal j
 WHERE s.number <= j.seq ORDER BY s.number DESC LIMIT 1
