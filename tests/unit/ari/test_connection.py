@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 from tests.unit.ari.conftest import MakeClient
 from tests.unit.ari.peer import Peer, fake_asterisk
@@ -494,3 +495,26 @@ async def test_wrong_use_is_told(peer: Peer, make_client: MakeClient) -> None:
     with pytest.raises(InputError) as error:
         Client("127.0.0.1:8088", "u", "p")
     assert (error.value.field, error.value.value) == ("url", "127.0.0.1:8088")
+
+
+def test_a_deadline_that_is_over_at_once_on_uvloop() -> None:
+    """uvloop gives another kind of handle for a timer that is due already."""
+
+    async def work() -> list[object]:
+        async with fake_asterisk() as peer:
+            client = Client(peer.url, "user", "secret", command_sockets=1)
+            await client.start()
+            await client.wait_connected(10)
+            try:
+                loop = asyncio.get_running_loop()
+                loop.call_soon(time.sleep, 0.01)  # whoever looks at the clock now is late
+                futures = [client.submit("GET", "x", deadline_s=1e-9) for _ in range(3)]
+                late: list[object] = list(await asyncio.gather(*futures, return_exceptions=True))
+                return [*late, (await client.submit("GET", "y")).status]
+            finally:
+                await client.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        *late, well = runner.run(work())
+    assert all(isinstance(one, AriTimeout) or getattr(one, "status", 0) == 200 for one in late)
+    assert well == 200
