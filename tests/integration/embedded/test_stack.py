@@ -97,11 +97,13 @@ async def test_the_doctor_finds_a_whole_stack_well_and_names_what_is_wrong(
         monkeypatch.setenv("VSEK_ASTERISK__AGENT_TRANSPORT", "none")
         monkeypatch.setenv("VSEK_SMTP__PORT", "1")
         monkeypatch.setenv("VSEK_SOUNDS__ASTERISK_FOLDER", "/elsewhere")
+        monkeypatch.setenv("VSEK_ASTERISK__LEDGER_FOLDER", "/elsewhere")
         found = await examine(load(tmp_path), pending=migrate.pending)
         assert {finding.where for finding in found if finding.level == "fail"} == {
             "extensions.conf",
             "manager.conf",
             "pjsip.conf",
+            "setting asterisk.ledger_folder",
             "setting smtp",
             "setting sounds.asterisk_folder",
         }
