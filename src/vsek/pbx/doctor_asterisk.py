@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
-
-import aiohttp
 
 from vsek.errors import ServiceError
+from vsek.pbx import doctor_fallback
+from vsek.pbx.doctor_ari import Ari, probe
 from vsek.pbx.findings import Report
 from vsek.settings import Settings
 
@@ -47,12 +44,21 @@ MODULES = {
     "res_stasis_playback": "announcements",
     "res_musiconhold": "music",
     "app_stasis": "handing calls to vsek",
+    "app_channelredirect": "callers who wait when vsek is away",
     "app_exec": "the dialplan",
+    "app_originate": "callers who wait when vsek is away",
     "app_playback": "announcements of the dialplan",
+    "app_record": "messages of callers when vsek is away",
+    "app_softhangup": "telephones that ring when vsek is away",
     "app_stack": "the dialplan",
+    "app_system": "messages of callers when vsek is away",
     "app_while": "the dialplan",
     "func_callerid": "the dialplan",
+    "func_channel": "the dialplan",
+    "func_config": "languages and music",
     "func_cut": "the dialplan",
+    "func_env": "the call ledger",
+    "func_groupcount": "callers who wait when vsek is away",
     "func_logic": "the dialplan",
     "func_math": "the dialplan",
     "func_strings": "the dialplan",
@@ -65,38 +71,7 @@ MODULES = {
 }
 """Modules without which something does not work, and what that is."""
 
-_TIMEOUT_S = 5.0
 _DYNAMIC = "asterisk/config/dynamic/res_pjsip"
-
-
-class _Ari:
-    """Plain ARI requests over HTTP; no application is opened."""
-
-    def __init__(self, settings: Settings) -> None:
-        ari = settings.ari
-        login = f"{ari.username}:{ari.password.get_secret_value()}".encode()
-        self.root = ari.url.rstrip("/")
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Basic {base64.b64encode(login).decode()}"},
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
-        )
-
-    async def ask(
-        self, method: str, path: str, body: object = None, **query: str
-    ) -> tuple[int, Any]:
-        """Status and body; raises ``ServiceError`` when there is no answer."""
-        try:
-            async with self._session.request(
-                method, f"{self.root}/ari/{path}", params=query, json=body
-            ) as reply:
-                text = await reply.text()
-                is_json = "json" in reply.headers.get("Content-Type", "")
-                return reply.status, await reply.json() if is_json and text else None
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise ServiceError(f"{str(error) or type(error).__name__}") from None
-
-    async def close(self) -> None:
-        await self._session.close()
 
 
 class AsteriskExamination:
@@ -105,7 +80,7 @@ class AsteriskExamination:
     def __init__(self, settings: Settings, report: Report) -> None:
         self._settings = settings
         self._report = report
-        self._ari = _Ari(settings)
+        self._ari = Ari(settings)
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -122,6 +97,7 @@ class AsteriskExamination:
             self._identifiers,
             self._transport,
             self._sounds_and_music,
+            lambda: doctor_fallback.examine(self._ari, self._settings, self._report),
         ]
 
     async def reachable(self) -> bool:
@@ -222,8 +198,15 @@ class AsteriskExamination:
             )
 
     async def _dialplan(self) -> None:
-        async with _probe(self._ari, {}) as ask:
-            contexts = {"from-trunk": "4930123456", "from-agents": "4930123456", "vsek-in": "s"}
+        async with probe(self._ari, {}) as ask:
+            contexts = {
+                "from-trunk": "4930123456",
+                "from-agents": "4930123456",
+                "vsek-in": "s",
+                "vsek-fallback": "s",
+                "vsek-ledger": "out",
+                "vsek-watch": "look",
+            }
             missing = [
                 name
                 for name, number in contexts.items()
@@ -323,7 +306,7 @@ class AsteriskExamination:
             )
         seen = str(self._settings.sounds_folder_in_asterisk / (own.name if own else ""))
         classes = await asyncio.to_thread(_music_classes, music)
-        async with _probe(self._ari, {"VSEK_PROBE_FILE": seen}) as ask:
+        async with probe(self._ari, {"VSEK_PROBE_FILE": seen}) as ask:
             if own is not None and await ask("VSEK_PROBE_FOUND") != "1":
                 self._report.fail(
                     "setting sounds.asterisk_folder",
@@ -333,12 +316,6 @@ class AsteriskExamination:
                 )
             elif own is not None:
                 self._report.ok("setting sounds.folder", "Asterisk finds vsek's sounds")
-            if await ask("VSEK_PROBE_FAULT") != "1":
-                self._report.warn(
-                    "extensions.conf",
-                    "The announcements for the time when vsek is away are missing",
-                    "Copy asterisk-conf/vsek-sounds, and name the folder in VSEK_SOUNDS",
-                )
             unknown = [
                 name
                 for name in classes
@@ -369,48 +346,7 @@ class AsteriskExamination:
                 )
 
 
-@contextlib.asynccontextmanager
-async def _probe(
-    ari: _Ari, variables: dict[str, str]
-) -> AsyncIterator[Callable[[str], Awaitable[str]]]:
-    """A channel that goes nowhere, on which variables and functions can be read."""
-    name = f"vsek-doctor-{secrets.token_hex(6)}"
-    status, body = await ari.ask(
-        "POST",
-        "channels",
-        {"variables": variables},
-        endpoint="Local/s@vsek-doctor/n",
-        context="vsek-doctor",
-        extension="s",
-        priority="1",
-        channelId=name,
-        otherChannelId=f"{name}-2",
-    )
-    if status >= 400:
-        raise ServiceError(
-            f"Asterisk makes no channel for a probe: {status} {body or ''}".strip(),
-            remedy="Take context vsek-doctor over from asterisk-conf/extensions.conf",
-        )
-
-    async def ask(variable: str) -> str:
-        found, value = await ari.ask("GET", f"channels/{name}-2/variable", variable=variable)
-        return str(value.get("value", "")) if found == 200 else ""
-
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            while await ask("VSEK_PROBE_DONE") != "1":  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.02)
-        yield ask
-    except TimeoutError:
-        raise ServiceError(
-            "The dialplan's context vsek-doctor does not run",
-            remedy="Take it over from asterisk-conf/extensions.conf",
-        ) from None
-    finally:
-        await ari.ask("DELETE", f"channels/{name}")
-
-
-async def _fields(ari: _Ari, path: str) -> dict[str, str] | None:
+async def _fields(ari: Ari, path: str) -> dict[str, str] | None:
     status, body = await ari.ask("GET", f"{_DYNAMIC}/{path}")
     if status != 200 or not isinstance(body, list):
         return None
