@@ -20,14 +20,14 @@ class _Words:
 _EN = {
     Alarm.NOBODY_SIGNED_IN: _Words(
         "Callers wait and nobody is signed in",
-        "{waiting} callers wait, the first of them for {longest_s} s, and no agent's softphone is "
+        "Callers who wait: {waiting}; the first for {longest_s} s. No agent's softphone is "
         "registered.",
         "Sign somebody in. If agents say that they are: 'vsek agent list', 'vsek doctor'.",
     ),
     Alarm.NOBODY_READY: _Words(
         "Callers wait and nobody is free",
-        "{waiting} callers wait, the first of them for {longest_s} s. {signed_in} agents are "
-        "signed in, {talking} of them talk, {paused} have paused; none is ready.",
+        "Callers who wait: {waiting}; the first for {longest_s} s. Agents signed in: {signed_in}, "
+        "talking: {talking}, pausing: {paused}, ready: none.",
         "Call somebody back from a pause or in for help: 'vsek agent list', 'vsek agent ready ID'.",
     ),
     Alarm.TRUNK: _Words(
@@ -85,15 +85,15 @@ _EN = {
 _DE = {
     Alarm.NOBODY_SIGNED_IN: _Words(
         "Anrufer warten, und niemand ist angemeldet",
-        "{waiting} Anrufer warten, der erste seit {longest_s} s, und kein Softphone ist "
+        "Wartende Anrufer: {waiting}; der erste seit {longest_s} s. Kein Softphone ist "
         "registriert.",
         "Jemand muss sich anmelden. Wenn alle angemeldet sein wollen: 'vsek agent list', "
         "'vsek doctor'.",
     ),
     Alarm.NOBODY_READY: _Words(
         "Anrufer warten, und niemand ist frei",
-        "{waiting} Anrufer warten, der erste seit {longest_s} s. {signed_in} Agenten sind "
-        "angemeldet, {talking} sprechen, {paused} machen Pause; keiner ist bereit.",
+        "Wartende Anrufer: {waiting}; der erste seit {longest_s} s. Agenten angemeldet: "
+        "{signed_in}, im Gespräch: {talking}, in Pause: {paused}, bereit: keiner.",
         "Jemanden aus der Pause oder zu Hilfe rufen: 'vsek agent list', 'vsek agent ready ID'.",
     ),
     Alarm.TRUNK: _Words(
@@ -183,7 +183,9 @@ def _lasted(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes >= 10 else f"{minutes} min {rest} s"
+    if minutes >= 10:
+        return f"{minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _filled(text: str, notice: Notice) -> str:
