@@ -1,9 +1,5 @@
--- Recordings that go out with notes.
-
--- Since when a note waits for the audio.
-ALTER TABLE vsek.recordings ADD COLUMN announced_at timestamptz NOT NULL DEFAULT now();
-
 -- What goes along with a note: not in its request, since it is large and must be erasable.
+
 CREATE TABLE notify.attachments (
     note_id    text NOT NULL REFERENCES notify.notes ON DELETE CASCADE,
     name       text NOT NULL,

@@ -164,7 +164,7 @@ def recording(
     settings = run.settings_of(ctx, folder)
     if erase:
         erased = run.wait(_erase(settings, call_id))
-        output.hint(f"{erased} recordings of call {call_id} erased.")
+        output.hint(f"Recordings of call {call_id} erased: {erased}.")
         return
 
     async def work() -> bytes:

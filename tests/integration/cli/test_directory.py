@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 CLIENTS = """\
@@ -57,6 +59,32 @@ class Vsek:
 @pytest.fixture
 def vsek(tmp_path: Path, postgres_dsn: str) -> Vsek:
     return Vsek(tmp_path, postgres_dsn)
+
+
+def test_what_a_caller_said_is_written_to_a_file_and_erased(vsek: Vsek, postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("""
+            INSERT INTO vsek.calls (id, received_at, caller_number, caller_name, caller_withheld,
+                                    did, forwarded_by, forward_reason, policy, channel)
+            VALUES ('r1', now(), '', '', true, '+4930', '{}', '', 'screen', 'ch-r1')
+        """)
+        connection.execute("INSERT INTO vsek.note_drafts (call_id) VALUES ('r1')")
+        connection.execute("""
+            INSERT INTO vsek.recordings (call_id, kind, name, at, consent, seconds, wav)
+            VALUES ('r1', 'voicemail', 'vsek/r1-1', now(), true, 7, '\\x52494646')
+        """)
+    shown = vsek("call", "show", "r1").stdout
+    assert re.search(r"voicemail .* 7 s", shown)
+    [told] = vsek.json("call", "show", "r1")["recordings"]
+    assert (told["kind"], told["size"]) == ("voicemail", 4)
+    file = vsek.folder / "said.wav"
+    assert vsek("call", "recording", "r1", "--out", str(file)).stdout.strip() == str(file)
+    assert file.read_bytes() == b"RIFF"
+    assert "no such recording" in vsek("call", "recording", "r1", "--number", "2", code=2).stderr
+    assert "no call 'r9'" in vsek("call", "recording", "r9", code=2).stderr
+    assert "Recordings of call r1 erased: 1." in vsek("call", "recording", "r1", "--erase").stderr
+    assert "was erased on" in vsek("call", "recording", "r1", "--out", str(file), code=2).stderr
+    assert "erased" in vsek("call", "show", "r1").stdout
 
 
 def test_clients_in_and_out(vsek: Vsek) -> None:
