@@ -4,7 +4,7 @@ Everything that could differ between two attempts is fixed when the note is acce
 (``Message-ID``, ``Date``, ``References``), so that a mail that arrives twice is recognised as one.
 All of a note's recipients see each other in ``To``: they are colleagues, and who else knows is
 worth knowing. Headers are built by :mod:`email.policy`, which folds and encodes them and refuses
-line breaks.
+line breaks, but not those inside encoded words: none is let in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from vsek.domain.note import NoteRecipient
-from vsek.domain.text import clean_line
+from vsek.domain.text import NAME_LIMIT, clean_line
 from vsek.notify.render import Rendered
 
 REFERENCES_LIMIT = 20
@@ -68,8 +68,14 @@ def references_of(parent_references: Sequence[str], parent: str) -> list[str]:
     return chain
 
 
+def _header_text(text: str, limit: int = NAME_LIMIT) -> str:
+    """``text`` for a header. Python decodes what looks like an encoded word when a header is set
+    (``=?utf-8?q?=0D=0ABcc:…?=``), and writes out the line break."""
+    return clean_line(clean_line(text, limit).replace("=?", "= ?"), limit)
+
+
 def _address(name: str, email: str) -> Address:
-    return Address(display_name=clean_line(name), addr_spec=email)
+    return Address(display_name=_header_text(name), addr_spec=email)
 
 
 def compose(envelope: Envelope, rendered: Rendered, files: Sequence[File] = ()) -> bytes:
@@ -77,7 +83,7 @@ def compose(envelope: Envelope, rendered: Rendered, files: Sequence[File] = ()) 
     message = EmailMessage(policy=SMTP)
     message["From"] = _address(envelope.sender_name, envelope.sender)
     message["To"] = [_address(to.name, to.email) for to in envelope.recipients]
-    message["Subject"] = clean_line(rendered.subject, 250)
+    message["Subject"] = _header_text(rendered.subject, 250)
     message["Date"] = format_datetime(envelope.date)
     message["Message-ID"] = envelope.message_id
     if envelope.references:

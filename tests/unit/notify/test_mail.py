@@ -128,3 +128,35 @@ def test_no_name_or_subject_can_forge_a_header(name: str, subject: str) -> None:
     }
     assert [address.addr_spec for address in mail["To"].addresses] == ["a@b.example"]
     assert [address.addr_spec for address in mail["From"].addresses] == ["notes@vsek.example"]
+
+
+_PIECES = '=? ?= = ? utf-8 q b x ü , =0d=0a =0D=0ABcc:_a@b DQpCY2M6IGFAYg== \u202e " \\'
+_WORDS = st.lists(st.sampled_from([*_PIECES.split(" "), " ", "\r\n"]), max_size=12).map("".join)
+
+
+@settings(deadline=None)
+@given(_WORDS, _WORDS)
+def test_encoded_words_bring_in_no_line_breaks(name: str, subject: str) -> None:
+    envelope = Envelope(
+        sender="notes@vsek.example",
+        sender_name=name,
+        recipients=[NoteRecipient(name=name, email="a@b.example")],
+        message_id=message_id(ID, "notes@vsek.example"),
+        references=[],
+        date=RECEIVED_AT,
+        language="de",
+        urgent=False,
+    )
+    data = compose(envelope, Rendered(subject=f"Anruf: {subject}", text="t\n", html="<p>t</p>"))
+    mail = message_from_bytes(data, policy=policy.default)
+    assert mail["Bcc"] is None
+    assert [name.lower() for name in mail.keys()][:3] == ["from", "to", "subject"]  # noqa: SIM118
+    for header in (mail["Subject"], *(one.display_name for one in mail["To"].addresses)):
+        assert "\n" not in header
+        assert "\r" not in header
+
+
+def test_what_looks_like_an_encoded_word_is_shown() -> None:
+    data, mail = _compose(note(caller={"name": "=?utf-8?q?=0d=0aBcc:_all@x.example?="}))
+    assert b"\nBcc" not in data
+    assert mail["Subject"] == "[Dringend] Anruf: = ?utf-8?q?=0d=0aBcc:_all@x.example?= – RR"
