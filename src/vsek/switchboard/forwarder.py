@@ -23,6 +23,8 @@ from vsek.errors import InputError, ServiceError, VsekError
 _log = structlog.get_logger(__name__)
 
 BATCH = 8
+"""Notes that are claimed at once: each is built in the database's time."""
+IN_FLIGHT = 32
 """Notes that are posted at the same time."""
 LEASE_S = 60.0
 LOOK_AGAIN_S = 30.0
@@ -124,18 +126,39 @@ class NoteForwarder:
             await self._sender.close()
 
     async def forward_due(self) -> bool:
-        """Post all that is due; ``False`` as soon as the service cannot be reached."""
-        while True:
-            notes = await self._outbox.claim(self._clock(), limit=BATCH, lease_s=LEASE_S)
-            if not notes:
-                return True
-            async with asyncio.TaskGroup() as group:
-                tasks = [
+        """Post all that is due; ``False`` as soon as the service cannot be reached.
+
+        The next notes are claimed while those before them are still being posted.
+        """
+        posting: set[asyncio.Task[bool]] = set()
+        served, away = True, None
+        async with asyncio.TaskGroup() as group:
+            while served:
+                try:
+                    notes = await self._claim(IN_FLIGHT - len(posting))
+                except ServiceError as error:
+                    away = error
+                    break
+                posting |= {
                     group.create_task(self._forward(note), name=f"note {note.key}")
                     for note in notes
-                ]
-            if not all(task.result() for task in tasks):
-                return False
+                }
+                if not posting:
+                    break
+                done = {task for task in posting if task.done()}
+                if not notes or len(posting) == IN_FLIGHT:
+                    # Nothing more is due, or nothing more may be under way.
+                    until = asyncio.FIRST_COMPLETED if notes else asyncio.ALL_COMPLETED
+                    done, _ = await asyncio.wait(posting, return_when=until)
+                posting -= done
+                served = all(task.result() for task in done)
+        if away is not None:
+            raise away
+        return served and all(task.result() for task in posting)
+
+    async def _claim(self, room: int) -> Sequence[DueNote]:
+        limit = min(BATCH, room)
+        return await self._outbox.claim(self._clock(), limit=limit, lease_s=LEASE_S)
 
     async def _forward(self, note: DueNote) -> bool:
         """Post one note and write down its fate; ``False`` when a part that it needs is away."""

@@ -105,13 +105,57 @@ async def test_each_note_has_its_fate() -> None:
 
 
 async def test_a_service_that_is_away_ends_the_round() -> None:
-    outbox = Outbox(*(note(n) for n in range(20)))
+    outbox = Outbox(*(note(n) for n in range(100)))
     service = Service(k0=ServiceError("away"), k1=OSError())
     forwarder = NoteForwarder(outbox, service, clock=lambda: 1000.0)
     assert not await forwarder.forward_due()
-    assert len(outbox.fates) == module.BATCH
+    assert len(outbox.fates) == module.IN_FLIGHT
     assert ("k0", "away 1001") in outbox.fates
     assert ("k1", "OSError 1001") in outbox.fates
+
+
+class SlowService(Service):
+    """Takes notes only when ``go`` says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way: list[str] = []
+        self.go = asyncio.Event()
+
+    async def post(self, key: str, request: NoteRequest) -> Taken:
+        self.under_way.append(key)
+        await self.go.wait()
+        return Taken()
+
+
+async def test_the_next_are_claimed_while_others_are_posted() -> None:
+    outbox = Outbox(*(note(n) for n in range(100)))
+    service = SlowService()
+    task = asyncio.create_task(NoteForwarder(outbox, service).forward_due())
+    async with asyncio.timeout(5):
+        while len(service.under_way) < module.IN_FLIGHT:
+            await asyncio.sleep(0)
+        assert len(outbox.waiting) == 100 - module.IN_FLIGHT
+        service.go.set()
+        assert await task
+    assert len(outbox.fates) == 100
+    assert len(set(service.under_way)) == 100
+
+
+async def test_a_database_that_goes_away_lets_what_is_under_way_end() -> None:
+    outbox = Outbox(note(1), note(2))
+    forwarder = NoteForwarder(outbox, Service())
+    claim = outbox.claim
+
+    async def once(now: float, *, limit: int, lease_s: float) -> Sequence[DueNote]:
+        outbox.trouble = [ServiceError("away")]
+        outbox.claim = claim  # type: ignore[method-assign]
+        return outbox.waiting
+
+    outbox.claim = once  # type: ignore[method-assign]
+    with pytest.raises(ServiceError, match="away"):
+        await forwarder.forward_due()
+    assert [key for key, _ in outbox.fates] == ["k1", "k2"]
 
 
 async def test_a_fate_that_cannot_be_written_is_no_end() -> None:
