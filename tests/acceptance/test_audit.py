@@ -4,6 +4,8 @@ tampered with."""
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from tests.acceptance.house import ALDER, BIRCH, CEDAR, Crew, House
 
 from vsek.demo.events import eventually
+from vsek.errors import ServiceError
 from vsek.settings import load
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -105,3 +108,45 @@ async def _tamper(house: House, calls: list[dict[str, Any]]) -> None:
     path = folder / f"{datetime.fromtimestamp(at, UTC):%Y%m%d}.log"
     with await asyncio.to_thread(path.open, "a") as file:
         file.write(lines)
+
+
+@pytest.mark.long
+async def test_calls_that_the_dialplan_served_are_in_all_books(house: House, crew: Crew) -> None:
+    """vsek hangs; one caller leaves a message, one hangs up early, a talk goes on."""
+    _, document = await compared(house)
+    known = {(d["kind"], d["channel"]) for d in document["differences"]}
+    anna = await crew.agent()
+    talking = await crew.dial(ALDER)
+    await (await crew.ring(anna, talking)).answer()
+    await house.wait_live(talking, "talking")
+    waiting = await crew.dial(BIRCH)
+    await house.wait_live(waiting, "waiting")
+    old = await house.serve_pid()
+    os.kill(old, signal.SIGSTOP)
+    speaking, short = await crew.dial(CEDAR), await crew.dial(CEDAR)
+    await speaking.wait_answered(timeout_s=15.0)
+    await short.hang_up()
+    await speaking.media.wait_sound()
+    await eventually(lambda: _serves(house, old), "vsek up has replaced it", timeout_s=60.0)
+    await speaking.hang_up()
+    await asyncio.gather(waiting.hang_up(), talking.hang_up())
+    calls = await house.wait_closed(talking, waiting, speaking, short, timeout_s=30.0)
+    assert calls[0]["outcome"] == "answered"
+    # Where vsek came back in time, it has the one who waited again.
+    assert {c["stage"] for c in calls[2:]} <= {"fallback", "arriving"}
+
+    async def equal() -> bool | None:
+        _, document = await compared(house)
+        new = [d for d in document["differences"] if (d["kind"], d["channel"]) not in known]
+        return True if not new else None
+
+    await eventually(equal, "three equal books", timeout_s=30.0)
+
+
+async def _serves(house: House, old: int) -> bool | None:
+    if await house.serve_pid() == old:
+        return None
+    try:
+        return True if (await house.stack.control("GET", "/v1/health"))["ok"] else None
+    except ServiceError:
+        return None
