@@ -98,11 +98,14 @@ class Auditor:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        if process.returncode not in {0, _DIFFERENT}:
+        try:
+            report = msgspec.json.decode(out, type=_Report)
+        except msgspec.MsgspecError:
+            report = None
+        if report is None or process.returncode not in {0, _DIFFERENT}:
             said = err.decode(errors="replace").strip()[-400:]
             log.error("audit_failed", span=span, code=process.returncode, said=said)
             return None
-        report = msgspec.json.decode(out, type=_Report)
         log.info("audited", span=span, differences=len(report.differences))
         return tuple(
             f"{found.kind}: {found.what}" + (f" (call {found.call_id})" if found.call_id else "")
