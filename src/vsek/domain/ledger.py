@@ -7,6 +7,7 @@ between them, values are percent-encoded, so that nothing a caller sends can for
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -67,6 +68,8 @@ def parse(line: str) -> LedgerLine | None:
         return None
     try:
         at = float(pairs["at"])
+        if not math.isfinite(at + float(pairs.get("began") or at)):
+            return None
         return LedgerLine(
             kind=pairs["kind"],
             channel=pairs["channel"],
