@@ -164,7 +164,8 @@ async def test_it_hangs_and_goes_on(house: FaultHouse, crew: Crew, for_s: float)
     told(f"hung for {for_s} s", noticed_s=noticed_s, back_s=back_s, equal_s=equal_s)
     assert await house.pid("asterisk") == pid
     assert await house.pid("serve") == serve
-    await stages.states_kept()
+    if for_s < 45:  # as long as wrap-up
+        await stages.states_kept()
     assert stages.talking.talking
     await stages.talking.media.wait_sound(after=len(stages.talking.media.packets), timeout_s=20)
     live = {call["caller_number"]: call["stage"] for call in await house.stack.calls()}

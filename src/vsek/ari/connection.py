@@ -9,7 +9,10 @@ and those whose deadline passes there are never sent.
 One timer stands at the earliest deadline. When the event loop was blocked, replies may lie unread
 in the socket while the timer is already due; a late timer therefore lets the reader go first.
 
-After ``ApplicationReplaced`` nothing is written any more and ``run`` ends with ``AriReplaced``.
+After ``ApplicationReplaced`` nothing is written any more and ``run`` ends with ``AriReplaced``;
+unless it may have been an attempt of our own that we gave up because Asterisk stood still: when it
+goes on it serves that attempt too, perhaps after the one that we are connected by. Then the line is
+made anew.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ log = logging.getLogger("vsek.ari")
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 # A deadline timer that fires later than this found a blocked loop; it waits once more.
 LATE_TIMER_S: Final = 0.1
+# An Asterisk that stood still carries out our old attempts to connect when it goes on.
+GHOST_S: Final = 60.0
 LOGIN_REFUSED: Final = frozenset({401, 403})
 
 
@@ -112,6 +117,7 @@ class AriSocket:
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._ws: aiohttp.ClientWebSocketResponse | None = None
+        self._ghosts: list[float] = []
         self._dropping: asyncio.Task[bool] | None = None
         self._drop_reason = ""
         self._futures: dict[str, asyncio.Future[Reply]] = {}
@@ -233,6 +239,8 @@ class AriSocket:
             try:
                 ws = await self._connect()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                if isinstance(error, TimeoutError):
+                    self._ghosts.append(self._loop.time() + GHOST_S)
                 self._trouble(self._explain(error))
             else:
                 await self._serve(ws)
@@ -250,6 +258,12 @@ class AriSocket:
                 max_msg_size=MAX_MESSAGE_BYTES,
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             )
+
+    def _is_ghost(self) -> bool:
+        """Whether whoever replaced us may be an attempt that we gave up; each counts once."""
+        now = self._loop.time()
+        self._ghosts = [until for until in self._ghosts if until > now]
+        return bool(self._ghosts and self._ghosts.pop(0))
 
     def _trouble(self, error: AriError) -> None:
         # Attempts go on every few seconds; one line for each new reason is enough.
@@ -284,6 +298,10 @@ class AriSocket:
         reason: str | None = None
         try:
             reason = await self._read(ws)
+            if self.protocol.state is State.FENCED and self._is_ghost():
+                reason = "an earlier attempt of our own took the application over"
+                ids, self.protocol = self.protocol.fence(), AriProtocol(self.protocol.prefix)
+                self._fail_all(ids, lambda: AriDisconnected("the line was replaced", sent=True))
         except Exception:
             # A mistake of ours must not leave the calls without anybody for ever.
             log.exception("reading from Asterisk failed")

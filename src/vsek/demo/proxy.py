@@ -97,7 +97,7 @@ class Link:
             transport = side[1].transport
             if reset:
                 raw = transport.get_extra_info("socket")
-                if raw is not None and raw.family != socket.AF_UNIX:
+                if raw is not None and raw.fileno() >= 0 and raw.family != socket.AF_UNIX:
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 transport.abort()
             else:
@@ -302,8 +302,9 @@ class Proxy:
                 await link.run()
             finally:
                 self.links.discard(link)
-        except (OSError, TimeoutError):
-            writer.transport.abort()  # the server refuses, so do we
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            # The server refuses, so do we; or we stop, and nobody else waits for this task.
+            writer.transport.abort()
         finally:
             self._tasks.discard(task)
 

@@ -282,7 +282,8 @@ class Journal:
 
         ``state`` must be the state after the entry ``last_number``.
         """
-        if self.broken and at >= self._retry_at:
+        # A clock that was set back is no reason to wait until it has caught up.
+        if self.broken and not self._retry_at - RETRY_BROKEN_S <= at < self._retry_at:
             self._retry_at = at + RETRY_BROKEN_S
             try:
                 self.snapshot(state)

@@ -87,6 +87,7 @@ class Switchboard:
         self._open = False
         self._deciding = False
         self._since_snapshot = 0
+        self._replayed_to = 0.0
 
     def restore(self, shipped: int) -> int:
         """Take up the state from the journal; returns how many entries were replayed.
@@ -100,6 +101,7 @@ class Switchboard:
             self.state.acd.rebuild()
         for entry in entries:
             self._replay(entry, shipped)
+            self._replayed_to = max(self._replayed_to, entry.at)
         return len(entries)
 
     def _replay(self, entry: Entry, shipped: int) -> None:
@@ -114,11 +116,13 @@ class Switchboard:
         In this order: what happened before now outranks a deadline that passed meanwhile.
         """
         restored = dict(self.state.timers)
+        # A clock that was set back since the deadlines were written makes none of them later.
+        behind = max(0.0, self._replayed_to - self._clock())
         self._open = True
         self._serve()
         for name, (generation, deadline) in restored.items():
             if self.state.timers.get(name) == (generation, deadline):
-                self.timers.set(name, generation, deadline)
+                self.timers.set(name, generation, deadline - behind)
 
     def post(self, event: Event) -> None:
         """Something happened. Decided at once, or after the events before it."""

@@ -141,6 +141,21 @@ async def test_a_server_that_refuses_connections_and_comes_back(
     assert set(server.taken.values()) == {1}
 
 
+async def test_a_clock_that_is_set_back_prolongs_no_rest(bench: Bench, server: Unruly) -> None:
+    await server.stop()
+    note_id = await bench.accept(missed())
+    await bench.drain()
+    bench.clock.forward(hours=-1)
+    await server.start()
+    later_id = await bench.accept(missed())
+    await bench.drain()
+    # What was due by the old clock waits for it; what comes now goes out now.
+    assert [status for _, status, _ in await bench.statuses(later_id)] == ["accepted"]
+    bench.clock.forward(hours=1, seconds=60)
+    await until_settled(bench, note_id)
+    assert set(server.taken.values()) == {1}
+
+
 async def test_one_hanging_recipient_takes_one_worker_not_all(bench: Bench, server: Unruly) -> None:
     """Four workers, one mail at which the server falls silent: the others are sent meanwhile."""
     server.plan = {"dot": [HANG]}

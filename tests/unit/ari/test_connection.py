@@ -25,7 +25,11 @@ from vsek.ari import (
     Event,
     UnknownEvent,
 )
+from vsek.ari.backoff import Backoff
 from vsek.ari.client import SIGN_OF_LIFE
+from vsek.demo.events import eventually
+from vsek.demo.proxy import Proxy
+from vsek.demo.stack import address
 from vsek.errors import InputError
 
 
@@ -263,6 +267,39 @@ async def test_a_peer_that_never_answers_the_handshake(make_client: MakeClient) 
     await client.close()
     server.close()
     await server.wait_closed()
+
+
+async def test_an_attempt_of_our_own_that_was_given_up_is_no_other_program(
+    peer: Peer, make_client: MakeClient
+) -> None:
+    """An Asterisk that stood still serves the attempt when it goes on, and so replaces us."""
+    line = Proxy(address(peer.url))
+    await line.start()
+    line.hold()
+    url = f"http://{line.address}"
+    client = await make_client(
+        url=url, connect=False, connect_timeout_s=0.1, command_sockets=1, backoff=Backoff(1.0)
+    )
+    happened = Happened(client)
+
+    async def tried() -> bool | None:
+        return True if line.accepted == 1 and client._last_error() is not None else None
+
+    async def again() -> bool | None:
+        return True if happened.told == ["up", "down", "up"] else None
+
+    await eventually(tried, "an attempt that was given up")
+    line.heal()
+    await happened.until("up")
+    await peer.live("vsek-cmd-1").event("ApplicationReplaced")
+    await eventually(again, "another connection")
+    assert "replaced" not in happened.told
+    # One attempt explains one replacement. This is another program.
+    await peer.live("vsek-cmd-1").event("ApplicationReplaced")
+    await happened.until("replaced")
+    assert client.replaced
+    await client.close()
+    await line.stop()
 
 
 async def test_asterisk_that_comes_up_late(peer: Peer, make_client: MakeClient) -> None:

@@ -118,8 +118,9 @@ def test_numbers_never_go_back_after_a_snapshot_without_entries(tmp_path: Path) 
     assert journal_in(tmp_path).append(up(2), 2.0) == 8
 
 
+@pytest.mark.parametrize("at", [3.5, -3600.0], ids=["a second later", "the clock was set back"])
 def test_a_full_disk_breaks_the_journal_and_a_snapshot_mends_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: float
 ) -> None:
     journal = journal_in(tmp_path)
     journal.append(up(1), 1.0)
@@ -142,7 +143,7 @@ def test_a_full_disk_breaks_the_journal_and_a_snapshot_mends_it(
     monkeypatch.setattr("vsek.switchboard.journal.os.write", real_write)
     journal.mend(state, 2.5)
     assert broken(), "tries once a second at most"
-    journal.mend(state, 3.5)
+    journal.mend(state, at)
     assert not broken()
     journal.append(up(4), 4.0)
     restored, number, entries = journal_in(tmp_path).restore(10)

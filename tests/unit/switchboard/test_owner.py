@@ -157,6 +157,23 @@ async def test_timers_of_a_restored_state_run_out_after_the_picture_of_the_world
     assert not any(name.startswith("acd:ring") for name in second.switchboard.state.timers)
 
 
+async def test_a_clock_that_was_set_back_makes_no_restored_deadline_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await start(tmp_path)
+    first.switchboard.post(arrival())
+    second = Bench(tmp_path)
+    second.clock.now = first.clock.now - 3600.0
+    left_s: dict[str, float] = {}
+
+    def arm(name: str, generation: int, deadline: float) -> None:
+        left_s[f"{name}/{generation}"] = deadline - second.clock.now
+
+    monkeypatch.setattr(second.switchboard.timers, "set", arm)
+    second.switchboard.open()
+    assert max(left_s.values()) == 300.0, "the guard of the call, as long as it was"
+
+
 async def test_a_broken_decision_stops_neither_the_next_event_nor_the_replay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
