@@ -113,7 +113,8 @@ class Operations:
 
     def ready(self) -> bool:
         """Whether callers are answered."""
-        return health.ready(self.facts())
+        # Before the first sign of life has come back the dialplan keeps callers to itself.
+        return health.ready(self.facts()) and self._parts.heartbeat.beat > 0
 
     # --- life ----------------------------------------------------------------------------------
 
