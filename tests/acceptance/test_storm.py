@@ -179,7 +179,8 @@ class Storm:
                 await self._ready()
                 await self._no_leftovers()
                 await asyncio.sleep(dice.uniform(0.0, 2.0))
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # hung, and was killed by `vsek up`
+                os.kill(pid, signal.SIGKILL)
             killed = time.monotonic()
             await eventually(self._another(pid), "another switchboard", timeout_s=30.0)
             self.restarts_s.append(time.monotonic() - killed)
@@ -345,7 +346,9 @@ async def weather(
             return True if all(agent["state"] == "ready" for agent in states.values()) else None
 
         await eventually(idle, "all agents ready again", timeout_s=15.0)
-        assert await storm.ari("channels") == []
+        # The dialplan's own watch over vsek is no call.
+        names = [channel["name"] for channel in await storm.ari("channels")]
+        assert [name for name in names if name.startswith("PJSIP/")] == []
         assert await storm.ari("bridges") == []
         audit = await storm.stack.cli("audit", "--settle", "0", check=False)
         assert audit.code == 0, audit.out + audit.err
