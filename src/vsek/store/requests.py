@@ -41,29 +41,33 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+# All in one statement: the note's draft is locked meanwhile. $2: the number that was dictated.
 _CALL_SQL = """
 SELECT c.id, c.client_id, c.received_at, c.caller_number, c.caller_name, c.caller_withheld, c.did,
        c.forwarded_by, c.outcome, c.stage, c.reason, c.answered_at, c.ended_at,
-       coalesce(a.name, '') AS agent_name, k.name AS client_name, k.account::text AS account
+       coalesce(a.name, '') AS agent_name, k.name AS client_name, k.account::text AS account,
+       caller.number AS number_of_caller,
+       (SELECT count(*) FROM (
+            SELECT b.id FROM vsek.calls b
+            WHERE b.caller_number = caller.number AND b.caller_number <> ''
+              AND b.client_id = c.client_id AND b.received_at < c.received_at
+            UNION
+            SELECT b.id FROM vsek.note_drafts d JOIN vsek.calls b ON b.id = d.call_id
+            WHERE d.dictated = caller.number AND d.dictated <> ''
+              AND b.client_id = c.client_id AND b.received_at < c.received_at
+       ) AS before) AS previous_calls,
+       (SELECT json_agg(json_build_array(s.kind, s.detail) ORDER BY s.number)::text
+        FROM vsek.call_steps s
+        WHERE s.call_id = c.id AND s.kind IN ('screening', 'key', 'consent', 'screened')
+       ) AS screening,
+       EXISTS (SELECT FROM vsek.recordings r WHERE r.call_id = c.id) AS recorded
 FROM vsek.calls c
+CROSS JOIN LATERAL (SELECT coalesce(nullif(c.caller_number, ''), $2::text) AS number) AS caller
 LEFT JOIN vsek.agents a ON a.id = c.agent_id
 LEFT JOIN vsek.clients k ON k.id = c.client_id
 WHERE c.id = $1
 """
-_PREVIOUS_SQL = """
-SELECT count(*) FROM (
-    SELECT id FROM vsek.calls
-    WHERE caller_number = $1 AND caller_number <> '' AND client_id = $2 AND received_at < $3
-    UNION
-    SELECT c.id FROM vsek.note_drafts d JOIN vsek.calls c ON c.id = d.call_id
-    WHERE d.dictated = $1 AND d.dictated <> '' AND c.client_id = $2 AND c.received_at < $3
-) AS calls
-"""
-_SCREENING_SQL = """
-SELECT kind, detail::text AS detail FROM vsek.call_steps
-WHERE call_id = $1 AND kind IN ('screening', 'key', 'consent', 'screened')
-ORDER BY number
-"""
+_Steps = list[tuple[str, dict[str, str]]]
 
 # Outcomes that an agent brought about; everything else was missed, unless an agent wrote a note.
 _TALKED = frozenset({Outcome.ANSWERED, Outcome.PUT_THROUGH, Outcome.CALLBACK})
@@ -104,21 +108,18 @@ async def build(
     (JSON), ``dictated`` and ``finished``. Raises ``LookupError`` when the call is unknown,
     ``ValueError`` when no request can be made of what is there.
     """
-    row = await conn.fetchrow(_CALL_SQL, call_id)
+    row = await conn.fetchrow(_CALL_SQL, call_id, draft_row["dictated"])
     if row is None:
         raise LookupError(f"call {call_id} is gone")
     draft = NoteDraft.model_validate_json(draft_row["draft"])
-    caller = row["caller_number"] or draft_row["dictated"]
     previous, thread = 0, ""
-    if caller and row["client_id"] is not None:
-        previous = await conn.fetchval(_PREVIOUS_SQL, caller, row["client_id"], row["received_at"])
-        thread = thread_of(row["client_id"], caller)
+    if row["number_of_caller"] and row["client_id"] is not None:
+        previous = row["previous_calls"]
+        thread = thread_of(row["client_id"], row["number_of_caller"])
     client = _readable(row)
-    steps = [
-        (step["kind"], msgspec.json.decode(step["detail"], type=dict[str, str]))
-        for step in await conn.fetch(_SCREENING_SQL, call_id)
-    ]
-    voice = voice_of(call_id, client, steps, await recordings.of_call(conn, call_id))
+    steps = msgspec.json.decode(row["screening"] or "[]", type=_Steps)
+    kept = await recordings.of_call(conn, call_id) if row["recorded"] else []
+    voice = voice_of(call_id, client, steps, kept)
     if digest is not None:
         voice = Voice()
     request = build_request(

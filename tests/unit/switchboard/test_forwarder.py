@@ -120,10 +120,13 @@ class SlowService(Service):
     def __init__(self) -> None:
         super().__init__()
         self.under_way: list[str] = []
+        self.full = asyncio.Event()
         self.go = asyncio.Event()
 
     async def post(self, key: str, request: NoteRequest) -> Taken:
         self.under_way.append(key)
+        if len(self.under_way) == module.IN_FLIGHT:
+            self.full.set()
         await self.go.wait()
         return Taken()
 
@@ -133,8 +136,7 @@ async def test_the_next_are_claimed_while_others_are_posted() -> None:
     service = SlowService()
     task = asyncio.create_task(NoteForwarder(outbox, service).forward_due())
     async with asyncio.timeout(5):
-        while len(service.under_way) < module.IN_FLIGHT:
-            await asyncio.sleep(0)
+        await service.full.wait()
         assert len(outbox.waiting) == 100 - module.IN_FLIGHT
         service.go.set()
         assert await task
