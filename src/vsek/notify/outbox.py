@@ -90,6 +90,7 @@ class Outbox:
         self._jitter = jitter
         self._news = asyncio.Event()
         self._server_failures = 0
+        self._rest_from: datetime | None = None
         self._rest_until: datetime | None = None
         self._probing = False
         self._stopping = False
@@ -139,9 +140,15 @@ class Outbox:
         finally:
             session.drop()
 
+    def _rests(self, now: datetime) -> bool:
+        """Whether all mail rests; a clock that is set back ends the rest."""
+        if self._rest_from is None or self._rest_until is None:
+            return False
+        return self._rest_from <= now < self._rest_until
+
     async def _wait_s(self) -> float:
         now = self._now()
-        if self._rest_until is not None and now < self._rest_until:
+        if self._rests(now) and self._rest_until is not None:
             return (self._rest_until - now).total_seconds()
         due = await self._database.next_due(now)
         if due is None:
@@ -156,7 +163,7 @@ class Outbox:
         now = self._now()
         if self._rest_until is None:
             return await self._send_next(session, now)
-        if self._probing or now < self._rest_until:
+        if self._probing or self._rests(now):
             return False
         self._probing = True
         try:
@@ -269,7 +276,8 @@ class Outbox:
             return
         self._server_failures += 1
         delay_s = rest_s(self._policy, self._server_failures, self._jitter())
-        self._rest_until = self._now() + timedelta(seconds=delay_s)
+        self._rest_from = self._now()
+        self._rest_until = self._rest_from + timedelta(seconds=delay_s)
         code = f"{attempt.code} " if attempt.code is not None else ""
         self.server_reply = f"{code}{attempt.reply}"
         _log.warning(
