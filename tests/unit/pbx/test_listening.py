@@ -203,4 +203,5 @@ def test_twenty_seconds_take_less_than_a_ring() -> None:
         start = time.process_time()
         examine(wav)
         best = min(best, time.process_time() - start)
-    assert best < 0.15
+    # Some 70 ms where nothing else runs; the limit is for machines that do much else.
+    assert best < 0.25
