@@ -136,6 +136,11 @@ def test_each_difference_is_told_once(call: CallEntry, episode: Episode | None, 
     assert difference.remedy
 
 
+def test_a_blocked_call_may_be_told_of_in_the_note_of_another() -> None:
+    folded = replace(DUE, folded=True, note_id="n0", recipients=())
+    assert compared(replace(CALL, due=(folded,), notes=())) == []
+
+
 def test_every_kind_says_what_to_do() -> None:
     assert set(REMEDIES) == set(Kind)
 
