@@ -106,7 +106,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     join_ms: Spread | None
     """Agent's 200 → both hear each other."""
     mail_ms: Spread | None
-    """End of the call → mail accepted."""
+    """End of the call, and its note finished → mail accepted."""
     control_ms: Spread
     """Time of a health request meanwhile: how long the switchboard's loop makes others wait."""
     cpu_ms: dict[str, float]
@@ -275,6 +275,8 @@ class House:
         self.crowd = crowd
         self.mails = mails
         """Caller's number without its plus → when mails about this caller's calls were taken."""
+        self.finished: dict[str, float] = {}
+        """The same → when the call's note was finished."""
 
     @classmethod
     async def open(
@@ -291,7 +293,8 @@ class House:
             smtp=f"127.0.0.1:{port}",
             environment={
                 "VSEK_CALLS__WRAP_UP_S": "0",
-                "VSEK_CALLS__NOTE_GRACE_S": "1",
+                # Longer than any note of ours takes: each call has one note, the finished one.
+                "VSEK_CALLS__NOTE_GRACE_S": "60" if plan.notes else "1",
                 **settings,
             },
         )
@@ -405,7 +408,7 @@ def _times(capture: Capture | None, house: House) -> Times:
     if capture is None:
         return Times()
     ports = house.crowd.ports
-    return times(capture.file, house.stack.sip[1], ports, house.mails)
+    return times(capture.file, house.stack.sip[1], ports, house.mails, house.finished)
 
 
 def _failed(folder: Path) -> int:
@@ -481,18 +484,22 @@ async def _write_notes(house: House) -> None:
             rows = await connection.fetch(_OPEN_CALLS_SQL)
             fresh = [row for row in rows if row["id"] not in seen]
             seen.update(row["id"] for row in fresh)
-            for row in fresh:
-                await _write_note(house.stack, row["id"], row["caller_number"])
+            # One after the other, a slow answer to one would be a late note for the next.
+            await asyncio.gather(
+                *(_write_note(house, row["id"], row["caller_number"]) for row in fresh)
+            )
             await asyncio.sleep(_NOTES_EVERY_S)
     finally:
         await connection.close()
 
 
-async def _write_note(stack: Stack, call_id: str, number: str) -> None:
+async def _write_note(house: House, call_id: str, number: str) -> None:
+    digits = number.lstrip("+")
     body: dict[str, Any] = {
         "caller_name": "Erika Muster",
         "concern": "Please call back",
-        "text": f"{_MARK} {number.lstrip('+')}",
+        "text": f"{_MARK} {digits}",
         "finish": True,
     }
-    await stack.control("PUT", f"/v1/calls/{call_id}/note", body)
+    await house.stack.control("PUT", f"/v1/calls/{call_id}/note", body)
+    house.finished[digits] = time.time()

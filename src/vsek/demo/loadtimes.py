@@ -148,8 +148,15 @@ class _Reader:
             call.greeted = datagram.at
 
 
-def times(file: Path, sip_port: int, ports: Ports, mails: Mapping[str, list[float]]) -> Times:
-    """Evaluates a capture. ``mails``: caller's number → when the mails were taken."""
+def times(
+    file: Path,
+    sip_port: int,
+    ports: Ports,
+    mails: Mapping[str, list[float]],
+    finished: Mapping[str, float],
+) -> Times:
+    """Evaluates a capture. ``mails`` and ``finished``: caller's number → when mails were taken, and
+    when the note was finished."""
     reader = _Reader(sip_port, ports)
     for datagram in read(file):
         reader.take(datagram)
@@ -159,7 +166,11 @@ def times(file: Path, sip_port: int, ports: Ports, mails: Mapping[str, list[floa
         for c in calls
         if c.caller_hears and c.agent_hears and c.picked_up
     ]
-    mailed = [mails[c.number][0] - c.ended for c in calls if c.ended and c.number in mails]
+    mailed = [
+        mails[c.number][0] - max(c.ended, finished.get(c.number, 0.0))
+        for c in calls
+        if c.ended and c.number in mails
+    ]
     return Times(
         greeting=_ms(c.greeted - c.invited for c in calls if c.greeted),
         offer=_ms(c.offered - c.invited for c in calls if c.offered),
