@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from tests.integration.embedded.conftest import Watcher
+from tests.integration.embedded.conftest import Watcher, alive
 
 from vsek.ari import Client, events
 from vsek.demo.caller import Caller
 from vsek.demo.sipmessage import Dial
+from vsek.domain.ids import CallId, ChannelId
 from vsek.embedded.asterisk import PrivateAsterisk
-from vsek.switchboard.arrival import values_of
+from vsek.switchboard.arrival import Reader, values_of
 
 _DIVERSION = "<sip:{}@forwarder.invalid>;reason=unconditional;counter=1"
 _MANY = tuple(("Diversion", f"<sip:+4930{i}@h>;reason=deflection") for i in range(30))
@@ -113,3 +115,18 @@ async def test_a_header_is_never_executed(
         assert told["div"] == told["hist"] == f",{code}"
         assert told["name"].startswith("x):System(")
     assert not made.exists()
+
+
+async def test_a_trunk_says_how_its_numbers_are_meant(tmp_path: Path, watcher: Watcher) -> None:
+    own = "[loopback](+)\nset_var = VSEK_COUNTRY=AT\nset_var = VSEK_AREA=1\n"
+    async with (
+        PrivateAsterisk(tmp_path / "asterisk", extra={"pjsip": own}) as server,
+        Client(server.ari_url, "vsek", server.ari_password, app="vsek") as client,
+    ):
+        client.on_any_event(watcher.take)
+        await client.wait_connected(10)
+        async with alive(client):
+            told = await _told(server, client, watcher, Dial("5350500"))
+    assert (told["country"], told["area"]) == ("AT", "1")
+    arrived = Reader("DE", "30").read(CallId("c"), ChannelId("1.1"), told)
+    assert arrived.dids == ("+4315350500",)
