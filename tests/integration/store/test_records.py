@@ -63,6 +63,14 @@ async def test_the_first_outcome_stays(conn: Connection) -> None:
     assert len(view.notes) == 1
 
 
+async def test_the_first_outcome_stays_within_a_batch_too(conn: Connection) -> None:
+    other = closed(outcome=Outcome.ABANDONED, note_due_at=T0 + 1)
+    await records.apply(conn, [opened(), step(), closed(), other], 1)
+    view = await calls.show(conn, "c1")
+    assert view.outcome is Outcome.ANSWERED
+    assert len(view.notes) == 1
+
+
 async def test_only_the_agent_of_the_call_moves_its_note(conn: Connection) -> None:
     await records.apply(conn, [*_STORY, moved("c1", T0 + 9, agent_id="bert")], 1)
     assert (await calls.show(conn, "c1")).notes[0].due_at.timestamp() == T0 + 150
@@ -116,6 +124,17 @@ async def test_a_superseded_switchboard_writes_nothing(conn: Connection) -> None
     await records.apply(conn, [opened("c3")], 6, epoch=second)
     assert {call.id for call in await calls.list_calls(conn)} == {"c1", "c3"}
     assert await records.position(conn) == records.JournalPosition(second, 6)
+
+
+async def test_a_superseded_switchboard_moves_nothing(conn: Connection) -> None:
+    first = await records.start_epoch(conn)
+    await records.apply(conn, [opened()], 5, epoch=first)
+    await records.start_epoch(conn, 5)
+    for late in ([step()], [closed()], [moved("c1", T0)]):
+        with pytest.raises(records.StaleEpochError):
+            await records.apply(conn, late, 6, epoch=first)
+    view = await calls.show(conn, "c1")
+    assert (view.outcome, view.steps, await records.journal_seq(conn)) == (None, [], 5)
 
 
 async def test_any_cut_into_batches_and_any_repetition_gives_the_same(conn: Connection) -> None:
