@@ -110,6 +110,46 @@ async def wait_told(house: House, *callers: Caller) -> list[dict[str, Any]]:
     return calls
 
 
+async def test_a_restart_is_heard_by_nobody(house: House, crew: Crew) -> None:
+    """kill -9, and a call every 100 ms until vsek serves again, and ten more.
+
+    Whoever dials less than 4.5 s before it serves; a restart takes one, on a machine that is busy
+    with other things more.
+    """
+    loop = asyncio.get_running_loop()
+    callers: list[Caller] = []
+    old = await house.serve_pid()
+    restarted = asyncio.create_task(wait_restarted(house, old))
+    served: list[float] = []
+    restarted.add_done_callback(lambda _: served.append(loop.time()))
+    more = 10
+    while more:
+        callers.append(await crew.dial(BIRCH if len(callers) % 2 else ALDER))
+        if len(callers) == 5:
+            os.kill(old, signal.SIGKILL)
+        if restarted.done():
+            more -= 1
+        await callers[-1].wait_status(100)
+        await asyncio.wait([restarted], timeout=0.1)
+    restarted.result()
+    # Each hears the client's greeting.
+    for caller in callers:
+        await caller.wait_answered()
+        await caller.media.wait_sound()
+    await asyncio.gather(*(caller.hang_up() for caller in callers))
+    calls = await house.wait_closed(*callers, timeout_s=20.0)
+    short = [caller for caller in callers if served[0] - caller.media.opened_at < 4.5]
+    assert len(short) >= 20
+    by_number = {call["caller_number"]: call for call in calls}
+    for index, caller in enumerate(short):
+        heard = audio.signal(caller.media.recording())
+        for name in ("leave-message-de", "leave-message-en"):
+            assert audio.find(heard, shipped(name, 0.3)).score < 0.7, (index, caller.statuses)
+        assert by_number[caller.dialled.caller]["outcome"] == "abandoned"
+    numbers = [call["caller_number"] for call in await house.calls()]
+    assert [numbers.count(caller.dialled.caller) for caller in callers] == [1] * len(callers)
+
+
 async def test_who_calls_while_vsek_is_away_is_asked_for_a_message(
     house: House, crew: Crew
 ) -> None:
@@ -135,36 +175,6 @@ async def test_who_calls_while_vsek_is_away_is_asked_for_a_message(
         ("abandoned", "missed"),
     ]
     assert [c["client_id"] for c in calls] == ["alder", "cedar", None, "birch"]
-
-
-async def test_a_restart_is_heard_by_nobody(house: House, crew: Crew) -> None:
-    """kill -9, and a call every 100 ms until vsek serves again, and ten more."""
-    callers: list[Caller] = []
-    old = await house.serve_pid()
-    restarted = asyncio.create_task(wait_restarted(house, old))
-    more = 10
-    while more:
-        callers.append(await crew.dial(BIRCH if len(callers) % 2 else ALDER))
-        if len(callers) == 5:
-            os.kill(old, signal.SIGKILL)
-        if restarted.done():
-            more -= 1
-        await callers[-1].wait_status(100)
-        await asyncio.wait([restarted], timeout=0.1)
-    restarted.result()
-    # Each hears the client's greeting.
-    for caller in callers:
-        await caller.wait_answered()
-        await caller.media.wait_sound()
-    await asyncio.gather(*(caller.hang_up() for caller in callers))
-    for index, caller in enumerate(callers):
-        heard = audio.signal(caller.media.recording())
-        for name in ("leave-message-de", "leave-message-en"):
-            assert audio.find(heard, shipped(name, 0.3)).score < 0.7, (index, caller.statuses)
-    calls = await house.wait_closed(*callers, timeout_s=20.0)
-    assert {c["outcome"] for c in calls} == {"abandoned"}
-    numbers = [call["caller_number"] for call in await house.calls()]
-    assert [numbers.count(caller.dialled.caller) for caller in callers] == [1] * len(callers)
 
 
 async def talks_on(*callers: Caller) -> None:

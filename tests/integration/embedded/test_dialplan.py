@@ -182,8 +182,11 @@ async def test_without_vsek_the_caller_leaves_a_message(house: PrivateAsterisk) 
         gone = await dial("1", caller="+49404")
         await gone.wait_status(180)
         await gone.hang_up()
+        # Some of them are gone before the dialplan has read who they are.
+        for number in range(10):
+            await (await dial("1", caller=f"+49405{number}")).hang_up()
         await speaks.wait_answered()
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 5.5
         assert speaks.statuses == [100, 180, 200]
         await speaks.media.wait_sound()
         assert time.monotonic() - began < 6.0
@@ -192,8 +195,9 @@ async def test_without_vsek_the_caller_leaves_a_message(house: PrivateAsterisk) 
         await asyncio.gather(speaks.hang_up(), leaves.hang_up())
         await silent.wait_ended(timeout_s=15.0)
         assert silent.ended_by == "them"
-    outs = {line.values["from"]: line for line in await ended(house, 4)}
+    outs = {line.values["from"]: line for line in await ended(house, 14)}
     told = {caller: (o.served.value, o.heard, bool(o.message)) for caller, o in outs.items()}
+    assert [told.pop(f"+49405{number}") for number in range(10)] == [("none", False, False)] * 10
     assert told == {
         "+49401": ("fallback", True, True),
         "+49402": ("fallback", True, False),
