@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import re
 import shutil
+import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +34,7 @@ from vsek.demo.events import eventually
 from vsek.demo.loadpeers import Crowd, Ports
 from vsek.demo.loadtimes import Spread, Times, spread, times
 from vsek.demo.stack import Stack
+from vsek.demo.usage import Usage
 from vsek.domain.ids import AgentId
 from vsek.errors import ServiceError
 from vsek.store import agents as agent_table
@@ -51,7 +54,6 @@ _MARK: Final = "vsek-load"
 _NOTES_EVERY_S: Final = 0.3
 _PROBE_EVERY_S: Final = 1.0
 _USAGE_EVERY_S: Final = 1.0
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 # Young calls first, and only those that are not over.
 _OPEN_CALLS_SQL: Final = """
 SELECT id, caller_number FROM vsek.calls
@@ -218,54 +220,6 @@ class CountingSmtp(asyncio.Protocol):
             self._transport.write(b"250 ok\r\n")
 
 
-class Usage:
-    """Processor seconds and memory of the stack's processes, and of all that make the load."""
-
-    def __init__(self, pids: dict[str, int], peers: dict[str, int]) -> None:
-        self._pids = pids | peers
-        self.peak_mb = 0.0
-        self.start_mb = self.memory_mb("serve")
-        self._before = {name: self.seconds(name) for name in self._pids}
-
-    def seconds(self, name: str) -> float:
-        """Of a process and its children (PostgreSQL's), living and dead."""
-        pid = self._pids[name]
-        total = sum(_ticks(pid, with_dead_children=name == "postgres"))
-        if name == "postgres":
-            total += sum(sum(_ticks(child)) for child in _children(pid))
-        return total / _TICKS
-
-    def memory_mb(self, name: str) -> float:
-        """Resident memory now."""
-        text = Path(f"/proc/{self._pids[name]}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+)", text)
-        return int(found[1]) / 1024 if found else 0.0
-
-    def look(self) -> None:
-        """Take note of the switchboard's memory."""
-        self.peak_mb = max(self.peak_mb, self.memory_mb("serve"))
-
-    def cpu_ms(self, calls: int) -> dict[str, float]:
-        """Milliseconds a call since the beginning."""
-        return {
-            name: (self.seconds(name) - before) * 1000 / calls
-            for name, before in self._before.items()
-        }
-
-
-def _ticks(pid: int, *, with_dead_children: bool = False) -> tuple[int, ...]:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return (0,)
-    return tuple(int(fields[i]) for i in ((11, 12, 13, 14) if with_dead_children else (11, 12)))
-
-
-def _children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
-
-
 class House:
     """A vsek with agents whose telephones are registered, for one load run or several."""
 
@@ -352,8 +306,19 @@ async def run(folder: Path, plan: Plan, *, settings: dict[str, str] | None = Non
 
 
 def ports() -> Ports:
-    """Apart from the ranges that other drivers take ports from, and different for each process."""
-    return Ports.block(34_000 + 2_000 * (os.getpid() % 10))
+    """A free block. Below the ports that the kernel hands out, and beside Asterisk's sound."""
+    blocks = [Ports.block(first) for first in (2_000, 6_000, 8_000, 30_000)]
+    random.shuffle(blocks)  # two runs at once shall not reach for the same
+    for block in blocks:
+        try:
+            with ExitStack() as held:
+                for port in (block.callers, block.agents, *block.sound[:100]):
+                    probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return block
+    raise ServiceError("No free ports for a load run", remedy="End the others first")
 
 
 async def measure(house: House, folder: Path) -> Result:
