@@ -195,6 +195,16 @@ class Journal:
                 break
         return state, number, [e for e in self._entries() if e.number > number]
 
+    def state_between(self, last: int, following: int) -> State | None:
+        """The newest state after entry ``last`` and before ``following``: where entries are missing
+        because the disk refused them, the snapshot that took their place."""
+        for path in sorted(self.folder.glob("snapshot-*.bin"), reverse=True):
+            if last < int(path.stem.partition("-")[2]) < following:
+                snapshot = self._read_snapshot(path)
+                if snapshot is not None:
+                    return snapshot.state
+        return None
+
     def newest_snapshot(self, shipped: int) -> tuple[int, bytes] | None:
         """The snapshot that :meth:`restore` would begin with, as its file stands on disk."""
         for path in sorted(self.folder.glob("snapshot-*.bin"), reverse=True):

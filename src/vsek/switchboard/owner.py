@@ -95,14 +95,25 @@ class Switchboard:
         Commands are not sent again (recovery compares with Asterisk instead); records that the
         database may not have are.
         """
-        state, _, entries = self.journal.restore(shipped)
+        state, number, entries = self.journal.restore(shipped)
+        self._take_up(state)
+        for entry in entries:
+            self._bridge(number, entry.number)
+            self._replay(entry, shipped)
+            self._replayed_to = max(self._replayed_to, entry.at)
+            number = entry.number
+        self._bridge(number, self.journal.last_number + 1)
+        return len(entries)
+
+    def _take_up(self, state: State | None) -> None:
         if state is not None:
             self.state = state
             self.state.acd.rebuild()
-        for entry in entries:
-            self._replay(entry, shipped)
-            self._replayed_to = max(self._replayed_to, entry.at)
-        return len(entries)
+
+    def _bridge(self, last: int, following: int) -> None:
+        """Entries that the disk refused are missing, even where the database lacks those before."""
+        if following > last + 1:
+            self._take_up(self.journal.state_between(last, following))
 
     def _replay(self, entry: Entry, shipped: int) -> None:
         effects = decide_or_log(self.state, entry.event, entry.at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,6 +128,31 @@ async def test_a_restart_has_the_same_state_and_sends_no_command_again(tmp_path:
     assert second.replayed == first.journal.last_number
     assert second.switchboard.state == first.switchboard.state
     assert second.commands.sent == []
+
+
+@pytest.mark.parametrize("later", [0, 2], ids=["at once", "two events later"])
+async def test_a_restart_after_a_full_disk_knows_what_the_disk_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    """Also where the database lacks what came before: those records are sent, and then the snapshot
+    that took the place of the missing entries tells how things stand."""
+    first = await start(tmp_path)
+    real_write = os.write
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vsek.switchboard.journal.os.write", full)
+    first.switchboard.post(arrival(1))
+    monkeypatch.setattr("vsek.switchboard.journal.os.write", real_write)
+    first.clock.now += 5.0
+    for number in range(2, 3 + later):
+        first.switchboard.post(arrival(number))
+    assert not first.journal.broken
+    first.journal.release()
+    second = Bench(tmp_path, shipped=0)
+    assert second.switchboard.state == first.switchboard.state
+    assert len(second.switchboard.state.calls) == 2 + later
 
 
 async def test_a_restart_gives_the_database_what_it_lacks_and_no_more(tmp_path: Path) -> None:
