@@ -141,8 +141,8 @@ async def test_a_black_hole(
 ) -> None:
     """Nobody resets the line; the switchboard notices by itself that nothing comes through."""
     stages = await Stages.fill(house, crew)
+    await house.pulse()
     house.ari.hold(only, ways)
-    # What happens meanwhile is not lost: somebody gives up, the one who talks hangs up.
     noticed_s = await house.problem("asterisk")
     late = await crew.dial(BIRCH)
     await late.wait_status(100)
