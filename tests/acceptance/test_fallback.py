@@ -165,7 +165,7 @@ async def test_who_calls_while_vsek_is_away_is_asked_for_a_message(
             wait_announced(stranger, "de"),
         )
         await asyncio.gather(english.hang_up(), stranger.hang_up())
-        await leave_message(german, began, "de", SOUNDS["caller"][: 3 * g711.RATE])
+        await leave_message(german, began, "de", SOUNDS["caller"][: int(2.5 * g711.RATE)])
         await german.hang_up()
     calls = await wait_told(house, german, english, stranger, quick)
     assert [(c["outcome"], c["reason"]) for c in calls] == [
@@ -204,7 +204,7 @@ async def test_who_waits_when_vsek_dies_is_not_left_for_ever(
         began = await wait_told_to_speak(waiting, since)
         await ringing.wait_answered()
         await talks_on(talking)
-        await leave_message(waiting, began, "de", SOUNDS["caller"][: 3 * g711.RATE])
+        await leave_message(waiting, began, "de", SOUNDS["caller"][: int(2.5 * g711.RATE)])
         await asyncio.gather(waiting.hang_up(), ringing.hang_up())
     await talks_on(talking)
     await house.wait_live(talking, "talking")
@@ -245,7 +245,7 @@ async def test_vsek_hangs_for_half_a_minute(house: House, crew: Crew) -> None:
         began = await asyncio.gather(
             *(wait_announced(*pair) for pair in zip(callers, languages, strict=True))
         )
-        await leave_message(callers[-2], began[-2], "de", SOUNDS["caller"][: 3 * g711.RATE])
+        await leave_message(callers[-2], began[-2], "de", SOUNDS["caller"][: int(2.5 * g711.RATE)])
         await wait_told_to_speak(waiting, since)
         await talks_on(talking)
         await asyncio.gather(*(caller.hang_up() for caller in callers), waiting.hang_up())
