@@ -146,8 +146,7 @@ def guard_due(desk: Desk, call: Call) -> None:
     _, screened = _of(call)
     match screened.asking:
         case Asking.PROMPT:
-            if call.sound_id:
-                stop_sound(desk, call)
+            stop_sound(desk, call)
             prompt_done(desk, call)
         case Asking.RECORDING:
             desk.do(do.StopRecording(call.call_id, call.channel_id, screened.recording))

@@ -31,7 +31,7 @@ from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call.decide import decide
 from vsek.call.model import Directory, State
-from vsek.domain.ids import RECORDINGS, AgentId, CallId, ChannelId
+from vsek.domain.ids import OURS, RECORDINGS, AgentId, CallId, ChannelId
 from vsek.domain.ledger import Served
 from vsek.domain.outcomes import Finding, Outcome, Stage
 from vsek.domain.records import (
@@ -60,16 +60,21 @@ class Crash(BaseException):
 
 @dataclass(frozen=True)
 class Cut:
-    """``effects`` -1: before the event was journalled. ``carried``: what was sent arrived."""
+    """``effects`` -1: before the event was journalled. ``carried``: what of that was sent arrived:
+    ``all``, ``none``, or only what went to agents' ``legs``."""
 
     decision: int
     effects: int
-    carried: bool = True
+    carried: str = "all"
     down_s: float = 0.5
 
 
 class Watched(Asterisk):
-    """Complains about a command that ends a talk."""
+    """Complains about a command that ends a talk, or records somebody who was not told of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompted: set[ChannelId] = set()
 
     def pairs(self) -> set[frozenset[ChannelId]]:
         return {frozenset(members) for members in self.bridges.values() if len(members) == 2}
@@ -77,6 +82,10 @@ class Watched(Asterisk):
     def execute(self, command: do.Command) -> int:
         before = self.pairs()
         status = super().execute(command)
+        if isinstance(command, do.Play) and status < 400 and command.media == "sound:/prompt":
+            self.prompted.add(command.channel_id)
+        if isinstance(command, do.Record) and status < 400:
+            assert command.channel_id in self.prompted, "recorded without being told"
         assert before <= self.pairs(), f"a talk was ended by {command}"
         return status
 
@@ -89,7 +98,7 @@ class Exchange(House):
         self.events_first = events_first
         self.sizes: list[int] = []
         """How many effects each decision had, over all lives."""
-        self.carried = True
+        self.carried = "all"
         self.unfinished: list[do.Effect] = []
         self.number = self.saved = self.shipped = 0
         self.writer: list[tuple[int, Record]] = []
@@ -127,11 +136,11 @@ class Exchange(House):
         if isinstance(effect, _RECORDS):
             self.writer.append((self.number, effect))
         if isinstance(effect, CallStep) and effect.kind == "offered":
-            waiting = self.state.acd.calls
-            offered = waiting.get(effect.call_id)  # gone again, if its caller was found gone too
+            # Gone again, if its caller was found gone too.
+            calls, offered = self.state.calls, self.state.calls.get(effect.call_id)
+            waiting = [q.call_id for q in self.state.acd.calls.values() if q.agent_id is None]
             assert offered is None or not any(
-                call.agent_id is None and call.arrival < offered.arrival
-                for call in waiting.values()
+                calls[call_id].received_at < offered.received_at for call_id in waiting
             ), "somebody was overtaken"
 
     def settle(self) -> None:
@@ -239,6 +248,8 @@ class Sim:
         self.mortal = bool(cuts)
         self.downs = deque(cut.down_s for cut in cuts)
         self.callers: dict[ChannelId, Caller] = {}
+        self.meanwhile: list[Caller] = []
+        """They call when events flow again and the picture is not yet taken."""
         self.manners: dict[AgentId, deque[str]] = {agent_id: deque() for agent_id in AGENTS}
         self._plan: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -407,7 +418,11 @@ class Sim:
         self._lose(self.downs.popleft() if self.downs else 0.5, crash=True)
 
     def _lose(self, down_s: float, *, crash: bool = False) -> None:
-        self.exchange.disconnect(1000 if crash and self.exchange.carried else 0)
+        carried = self.exchange.carried if crash else "none"
+        if carried == "legs":
+            for lane in [lane for lane in self.exchange.lanes if not lane.startswith(OURS)]:
+                del self.exchange.lanes[lane]
+        self.exchange.disconnect(0 if carried == "none" else 1000)
         self.up = False
         if down_s > DEAD_MAN_S:
             self.at(DEAD_MAN_S, self._dead_man)
@@ -424,6 +439,9 @@ class Sim:
             self.dead = False
             self.exchange.restart()
             self._told = 0
+        self.asterisk.listening = True
+        while self.meanwhile:
+            self._dial(self.meanwhile.pop())
         self.exchange.reconnect()
         picture = self.exchange.picture
         self.at(RECOVERY_S, lambda: self._recovered(picture))

@@ -35,7 +35,7 @@ from vsek.domain.outcomes import Finding
 
 ANNA, BERT, CARL = AGENTS
 DOWN_S = (0.2, 6.0, 40.0)
-WAYS = tuple(itertools.product((True, False), DOWN_S))
+WAYS = tuple(itertools.product(("all", "none", "legs"), DOWN_S))
 SETTINGS: tuple[dict[str, bool], ...] = ({}, {"events_first": True}, {"lazy": True})
 
 
@@ -171,6 +171,14 @@ def away(sim: Sim) -> None:
         sim.dial(after_s, Caller(GREET, talk_s=3.0, message=after_s != 9.0))
 
 
+def comes_meanwhile(sim: Sim) -> None:
+    sim.agent(ANNA, "drop")
+    sim.agent(BERT, "ignore")
+    sim.dial(1.0, Caller(GREET, patience_s=120.0))
+    sim.dial(1.1, Caller(RING, patience_s=120.0))
+    sim.meanwhile += [Caller(GREET), Caller(SCREEN)]
+
+
 def rush(sim: Sim) -> None:
     sim.agent(ANNA, "answer", "refuse", "drop")
     sim.agent(BERT, "ignore")
@@ -189,7 +197,7 @@ SCENARIOS: dict[str, Callable[[Sim], None]] = {
         *(ring, greet, nobody_there, screen, screen_says_nothing, screen_fax, screen_key),
         *(screen_gives_up, screen_agent_hangs_up_in_the_briefing, two_refuse, rona, late_answer),
         *(give_up, give_up_when_answered, vanish, agent_hangs_up_while_joined, wrap_up, pause),
-        *(announcements, asterisk_restarts, away, rush),
+        *(announcements, asterisk_restarts, away, comes_meanwhile, rush),
     )
 }
 
@@ -252,7 +260,7 @@ def everything(names: list[str]) -> None:
 
 def _cut(text: str) -> Cut:
     decision, effects, carried, down_s = text.split("/")
-    return Cut(int(decision), int(effects), carried == "True", float(down_s))
+    return Cut(int(decision), int(effects), carried, float(down_s))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from tests.unit.call.test_decide import ANNA, CALLER, K1, LEG, house, names
-from tests.unit.call.world import RING, SCREEN, House
+import pytest
+from tests.unit.call.test_decide import ANNA, CALLER, K1, LEG, house, names, talking
+from tests.unit.call.world import KEYS, RING, SCREEN, UNKNOWN, House
 
 from vsek.call import effects as do
+from vsek.call import events as ev
+from vsek.call.fallback import TOLD_LIMIT
 from vsek.call.model import Asking
-from vsek.domain.ids import AgentId
+from vsek.domain.ids import AgentId, ChannelId
 from vsek.domain.ledger import Served
 from vsek.domain.outcomes import Finding, Outcome, Stage
 
@@ -161,3 +164,122 @@ def test_an_arrival_that_comes_later_than_its_end_is_known() -> None:
     made.settle()
     assert len(made.opened) == len(made.closed) == 1
     assert not any(isinstance(command, do.Ring) for command in made.sent)
+
+
+def test_an_agent_is_joined_where_the_briefing_gets_no_reply() -> None:
+    made = ringing()
+    made.asterisk.pick_up(LEG)
+    made.deliver()
+    made.time_out(LEG)
+    made.hear()
+    made.settle()
+    assert made.state.calls[K1].stage is Stage.TALKING
+    assert "StopBriefing" in names(made.sent)
+
+
+def test_a_key_of_the_agent_ends_the_briefing() -> None:
+    made = ringing()
+    made.asterisk.pick_up(LEG)
+    made.settle()
+    assert made.state.calls[K1].stage is Stage.BRIEFING
+    made.asterisk.press(LEG, "5")
+    made.settle()
+    assert made.state.calls[K1].stage is Stage.TALKING
+
+
+def test_late_news_of_the_screening_is_dropped() -> None:
+    made = asked()
+    refused = ev.CommandFailed("Play", K1, CALLER, 500, "too late")
+    other = ev.Examined("vsek/k1-9", K1, Finding.SPEECH, 2.0)
+    assert made.decide(refused) == made.decide(other) == []
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    assert made.decide(other) == []
+
+
+def test_a_stranger_who_is_diverted_is_none_of_our_calls() -> None:
+    assert house().decide(ev.CallerDiverted(ChannelId("1700000000.9"))) == []
+
+
+def test_who_talked_and_was_then_diverted_was_answered() -> None:
+    made = talking()
+    made.disconnect()
+    made.asterisk.end(LEG)
+    made.asterisk.execute(do.DestroyBridge(K1, CALLER, "vsekcall-k1"))
+    made.asterisk.divert(CALLER)
+    back(made)
+    assert made.state.calls[K1].stage is Stage.FALLBACK
+    made.asterisk.leave_message(CALLER)
+    made.asterisk.end(CALLER)
+    made.decide(made.asterisk.ledger[0])
+    closed = made.closed[K1]
+    assert (closed.outcome, closed.reason, closed.agent_id) == (
+        Outcome.ANSWERED,
+        "agent_hangup",
+        ANNA,
+    )
+    assert made.made[0].kind == "voicemail"
+
+
+@pytest.mark.parametrize(
+    ("did", "heard", "message", "expected"),
+    [
+        (RING, True, True, (Outcome.VOICEMAIL, "fallback")),
+        (RING, True, False, (Outcome.FAILED, "fallback")),
+        (RING, False, False, (Outcome.ABANDONED, "caller_hangup")),
+        (UNKNOWN, True, True, (Outcome.UNKNOWN_NUMBER, "unknown_number")),
+    ],
+)
+def test_what_becomes_of_callers_whom_only_the_dialplan_served(
+    did: str, heard: bool, message: bool, expected: tuple[Outcome, str]
+) -> None:
+    made = house()
+    made.disconnect()
+    channel_id = made.asterisk.call(did)
+    channel = made.asterisk.channels[channel_id]
+    channel.fallback = True
+    if message:
+        made.asterisk.leave_message(channel_id)
+    channel.heard = heard
+    made.asterisk.end(channel_id)
+    back(made)
+    (line,) = made.asterisk.ledger
+    made.decide(line)
+    (closed,) = made.closed.values()
+    assert (closed.outcome, closed.reason) == expected
+    assert names(made.decide(line)) == (["RecordingMade"] if message else [])  # type: ignore[arg-type]
+    assert len(made.closed) == 1
+
+
+def test_what_is_remembered_of_the_ledger_has_a_limit() -> None:
+    made = house()
+    made.state.told = {ChannelId(f"x.{n}"): K1 for n in range(TOLD_LIMIT)}
+    made.asterisk.end(made.asterisk.call(RING))
+    made.settle()
+    assert len(made.state.told) == TOLD_LIMIT
+    assert CALLER in made.state.told
+
+
+def test_who_says_nothing_twice_goes_to_an_agent() -> None:
+    made = asked(ANNA)
+    for _ in range(2):
+        made.asterisk.sound_ends(CALLER)
+        made.settle()
+        made.examined(Finding.SILENCE)
+        made.settle()
+        if made.asterisk.channels[CALLER].sounds:
+            made.asterisk.sound_ends(CALLER)
+            made.settle()
+    assert made.state.calls[K1].stage is Stage.WAITING
+    assert made.asterisk.stored == set()
+    assert made.asterisk.channels[LEG].dialled
+
+
+def test_who_was_not_even_answered_is_answered_and_asked() -> None:
+    made = house()
+    made.asterisk.call(KEYS)
+    made.deliver()
+    made.disconnect()
+    assert made.asterisk.channels[CALLER].state == "Ring"
+    assert back(made)[-2:] == ["Answer", "Play"]
+    assert made.asterisk.channels[CALLER].sounds == ["vsekcall-k1-s1"]
