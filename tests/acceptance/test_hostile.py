@@ -293,7 +293,7 @@ async def test_log_ledger_journal_and_files(observer: Observer, tmp_path: Path) 
             for line in (folder / "log" / f"{name}.log").read_bytes().splitlines():
                 told = json.loads(line)
                 assert told["event"] != "forged"
-                assert told["level"] in ("debug", "info", "warning"), told
+                assert told["level"] in ("debug", "info", "warning"), line.decode()
         lines = [
             parse(text)
             for file in sorted((folder / "asterisk/ledger").iterdir())

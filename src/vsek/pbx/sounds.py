@@ -72,7 +72,8 @@ async def _run(program: Path, arguments: Sequence[str | Path], stdin: bytes = b"
         process = await asyncio.create_subprocess_exec(
             program,
             *arguments,
-            stdin=asyncio.subprocess.PIPE,
+            # A pipe for nothing could be closed, by a program that is quick, before it is written to.
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -80,7 +81,7 @@ async def _run(program: Path, arguments: Sequence[str | Path], stdin: bytes = b"
         raise ServiceError(f"{program} does not start: {error.strerror}") from None
     try:
         async with asyncio.timeout(PROGRAM_TIMEOUT_S):
-            _, complaints = await process.communicate(stdin)
+            _, complaints = await process.communicate(stdin or None)
     except TimeoutError:
         raise ServiceError(f"{program.name} took more than {PROGRAM_TIMEOUT_S:.0f} s") from None
     finally:
