@@ -41,7 +41,7 @@ from vsek.notify.model import (
 )
 from vsek.notify.outbox import Outbox
 from vsek.notify.render import Renderer
-from vsek.ops.exposition import add_metrics
+from vsek.ops.exposition import metrics_route
 
 _log = structlog.get_logger(__name__)
 
@@ -198,7 +198,7 @@ class NotesApi:
             self.ready
         )
         app.get("/v1/live", summary="Whether the process lives")(self.live)
-        add_metrics(app, self._metrics.registry)
+        app.routes.append(metrics_route(self._metrics.registry))
         return app
 
     async def _authorise(

@@ -13,13 +13,16 @@ from collections.abc import Iterator
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     disable_created_metrics,
     generate_latest,
 )
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from vsek.errors import InputError
 
@@ -40,12 +43,13 @@ class QuietServer(uvicorn.Server):
         yield
 
 
-def add_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
-    """``GET /metrics`` of ``app``."""
+def metrics_route(registry: CollectorRegistry) -> Route:
+    """``GET /metrics``."""
 
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
+    async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Route("/metrics", metrics)
 
 
 def tcp_address(text: str, setting: str) -> tuple[str, int]:
@@ -65,8 +69,7 @@ async def serve_metrics(registry: CollectorRegistry, address: tuple[str, int]) -
     """Serve ``registry`` at a TCP address until cancelled; one that is taken is waited for, since
     the process before us may still be ending."""
     host, port = address
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_metrics(app, registry)
+    app = Starlette(routes=[metrics_route(registry)])
     told = False
     while True:
         try:

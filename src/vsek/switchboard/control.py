@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import msgspec
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from vsek.acd.events import AgentPaused, AgentReadied
 from vsek.call.model import Call, State
@@ -22,7 +25,7 @@ from vsek.domain.ids import AgentId, CallId
 from vsek.domain.note import NoteDraft
 from vsek.domain.text import CleanName
 from vsek.errors import InputError, ServiceError, VsekError
-from vsek.ops.exposition import add_metrics
+from vsek.ops.exposition import metrics_route
 from vsek.switchboard.owner import Switchboard
 
 log = structlog.get_logger(__name__)
@@ -81,43 +84,58 @@ def make_app(
     notes: NoteBook,
     sync: Callable[[], Awaitable[Synced]],
     watch: Watch,
-) -> FastAPI:
-    """The control API of ``switchboard``."""
-    app = FastAPI(title="vsek control API", docs_url=None, redoc_url=None)
-    _add_errors(app)
-    _add_agents(app, switchboard)
-    _add_calls(app, switchboard, notes)
+) -> Starlette:
+    """The control API of ``switchboard``.
 
-    _add_watch(app, watch)
+    Plain Starlette: this is served by the loop that decides about calls.
+    """
 
-    @app.post("/v1/sync")
-    async def take_over_directory() -> Synced:
-        return await sync()
+    async def take_over_directory(_: Request) -> Response:
+        return _reply((await sync()).model_dump())
 
-    return app
+    return Starlette(
+        routes=[
+            *_watch_routes(watch),
+            *_agent_routes(switchboard),
+            *_call_routes(switchboard, notes),
+            Route("/v1/sync", take_over_directory, methods=["POST"]),
+        ],
+        exception_handlers={
+            VsekError: _on_error,
+            ValidationError: _on_invalid,
+            HTTPException: _on_http_error,
+        },
+    )
 
 
-def _add_watch(app: FastAPI, watch: Watch) -> None:
-    add_metrics(app, watch.registry)
+def _reply(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
 
-    @app.get("/v1/live")
-    async def live() -> dict[str, bool]:
-        """That this is answered at all is the answer: the loop that decides about calls turns."""
-        return {"ok": True}
 
-    @app.get("/v1/ready")
-    async def ready() -> JSONResponse:
+def _watch_routes(watch: Watch) -> list[Route]:
+    async def live(_: Request) -> Response:
+        # That this is answered at all is the answer: the loop that decides about calls turns.
+        return _reply({"ok": True})
+
+    async def ready(_: Request) -> Response:
         well = watch.ready()
-        return JSONResponse({"ok": well}, status_code=200 if well else 503)
+        return _reply({"ok": well}, 200 if well else 503)
 
-    @app.get("/v1/health")
-    async def health() -> JSONResponse:
+    async def health(_: Request) -> Response:
         report = watch.health()
-        return JSONResponse(report, status_code=200 if report["ok"] else 503)
+        return _reply(report, 200 if report["ok"] else 503)
+
+    return [
+        metrics_route(watch.registry),
+        Route("/v1/live", live),
+        Route("/v1/ready", ready),
+        Route("/v1/health", health),
+    ]
 
 
-def _add_agents(app: FastAPI, switchboard: Switchboard) -> None:
-    def known(agent_id: str) -> AgentId:
+def _agent_routes(switchboard: Switchboard) -> list[Route]:
+    def known(request: Request) -> AgentId:
+        agent_id = request.path_params["agent_id"]
         if agent_id not in switchboard.state.acd.agents:
             raise InputError(
                 f"There is no agent {agent_id!r}",
@@ -128,37 +146,51 @@ def _add_agents(app: FastAPI, switchboard: Switchboard) -> None:
             )
         return AgentId(agent_id)
 
-    @app.get("/v1/agents")
-    async def list_agents() -> dict[str, list[dict[str, Any]]]:
-        return {"agents": [_agent(switchboard.state, a) for a in switchboard.state.acd.agents]}
-
-    @app.post("/v1/agents/{agent_id}/ready")
-    async def make_ready(agent_id: str) -> dict[str, Any]:
-        switchboard.post(AgentReadied(known(agent_id)))
-        return _agent(switchboard.state, AgentId(agent_id))
-
-    @app.post("/v1/agents/{agent_id}/pause")
-    async def pause(agent_id: str, body: Pause | None = None) -> dict[str, Any]:
-        switchboard.post(AgentPaused(known(agent_id), (body or Pause()).reason))
-        return _agent(switchboard.state, AgentId(agent_id))
-
-
-def _add_calls(app: FastAPI, switchboard: Switchboard, notes: NoteBook) -> None:
-    @app.get("/v1/calls")
-    async def list_calls() -> dict[str, list[dict[str, Any]]]:
+    async def list_agents(_: Request) -> Response:
         state = switchboard.state
-        return {"calls": [_call(state, call) for call in state.calls.values()]}
+        return _reply({"agents": [_agent(state, agent_id) for agent_id in state.acd.agents]})
 
-    @app.put("/v1/calls/{call_id}/note")
-    async def write_note(call_id: str, body: WriteNote) -> dict[str, Any]:
+    async def make_ready(request: Request) -> Response:
+        agent_id = known(request)
+        switchboard.post(AgentReadied(agent_id))
+        return _reply(_agent(switchboard.state, agent_id))
+
+    async def pause(request: Request) -> Response:
+        agent_id = known(request)
+        body = await request.body()
+        reason = Pause.model_validate_json(body).reason if body else Pause().reason
+        switchboard.post(AgentPaused(agent_id, reason))
+        return _reply(_agent(switchboard.state, agent_id))
+
+    return [
+        Route("/v1/agents", list_agents),
+        Route("/v1/agents/{agent_id}/ready", make_ready, methods=["POST"]),
+        Route("/v1/agents/{agent_id}/pause", pause, methods=["POST"]),
+    ]
+
+
+def _call_routes(switchboard: Switchboard, notes: NoteBook) -> list[Route]:
+    async def list_calls(_: Request) -> Response:
+        state = switchboard.state
+        return _reply({"calls": [_call(state, call) for call in state.calls.values()]})
+
+    async def write_note(request: Request) -> Response:
+        call_id = CallId(request.path_params["call_id"])
+        body = WriteNote.model_validate_json(await request.body())
         draft = NoteDraft(**body.model_dump(exclude={"finish", "author"}))
-        author = body.author or _author(switchboard.state, CallId(call_id))
-        written = await notes.write(CallId(call_id), draft, finish=body.finish, author=author)
-        return written.model_dump(mode="json")
+        author = body.author or _author(switchboard.state, call_id)
+        written = await notes.write(call_id, draft, finish=body.finish, author=author)
+        return _reply(written.model_dump(mode="json"))
 
-    @app.get("/v1/calls/{call_id}/note")
-    async def read_note(call_id: str) -> dict[str, Any]:
-        return (await notes.read(CallId(call_id))).model_dump(mode="json")
+    async def read_note(request: Request) -> Response:
+        call_id = CallId(request.path_params["call_id"])
+        return _reply((await notes.read(call_id)).model_dump(mode="json"))
+
+    return [
+        Route("/v1/calls", list_calls),
+        Route("/v1/calls/{call_id}/note", write_note, methods=["PUT"]),
+        Route("/v1/calls/{call_id}/note", read_note),
+    ]
 
 
 def _author(state: State, call_id: CallId) -> str:
@@ -198,35 +230,47 @@ def _call(state: State, call: Call) -> dict[str, Any]:
     }
 
 
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(VsekError)
-    async def on_error(_: Request, error: VsekError) -> JSONResponse:
-        status = 503 if isinstance(error, ServiceError) else 422
-        if error.error_id.startswith("unknown_"):
-            status = 404
-        if status == 503:
-            log.error("control_error", error=str(error), error_id=error.error_id)
-        body = {
-            "error_id": error.error_id,
-            "message": error.message,
-            "field": getattr(error, "field", ""),
-            "value": _shown(getattr(error, "value", None)),
-            "remedy": error.remedy,
-        }
-        return JSONResponse(body, status_code=status)
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, VsekError)
+    status = 503 if isinstance(error, ServiceError) else 422
+    if error.error_id.startswith("unknown_"):
+        status = 404
+    if status == 503:
+        log.error("control_error", error=str(error), error_id=error.error_id)
+    body = {
+        "error_id": error.error_id,
+        "message": error.message,
+        "field": getattr(error, "field", ""),
+        "value": _shown(getattr(error, "value", None)),
+        "remedy": error.remedy,
+    }
+    return _reply(body, status)
 
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"] if part != "body")
-        body = {
-            "error_id": "input",
-            "message": f"{field or 'body'}: {first['msg']}",
-            "field": field,
-            "value": _shown(first.get("input")),
-            "remedy": (first.get("ctx") or {}).get("remedy", "Correct the field"),
-        }
-        return JSONResponse(body, status_code=422)
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ValidationError)
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    body = {
+        "error_id": "input",
+        "message": f"{field or 'body'}: {first['msg']}",
+        "field": field,
+        "value": _shown(first.get("input")),
+        "remedy": first.get("ctx", {}).get("remedy", "Correct the field"),
+    }
+    return _reply(body, 422)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    body = {
+        "error_id": "http",
+        "message": f"{request.method} {request.url.path}: {error.detail}",
+        "field": "",
+        "value": None,
+        "remedy": "Use the vsek command, which knows the paths",
+    }
+    return _reply(body, error.status_code)
 
 
 def _shown(value: object) -> str | None:
