@@ -72,7 +72,7 @@ async def _run(program: Path, arguments: Sequence[str | Path], stdin: bytes = b"
         process = await asyncio.create_subprocess_exec(
             program,
             *arguments,
-            # A pipe for nothing could be closed, by a program that is quick, before it is written to.
+            # A pipe for nothing may be closed, by a quick program, before it is written to.
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
