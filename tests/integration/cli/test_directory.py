@@ -58,6 +58,9 @@ class Vsek:
 
 @pytest.fixture
 def vsek(tmp_path: Path, postgres_dsn: str) -> Vsek:
+    """Without the calls of other tests."""
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("TRUNCATE vsek.calls CASCADE")
     return Vsek(tmp_path, postgres_dsn)
 
 
