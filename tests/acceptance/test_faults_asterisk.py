@@ -81,7 +81,10 @@ class Stages:
         await asyncio.gather(*(caller.close() for caller in self.live))
         for call in (self.talk, self.ring):
             if not call.closed:
-                await call.hang_up()
+                try:
+                    await call.hang_up()
+                except ServiceError:  # in the same instant Asterisk did
+                    await call.wait_closed()
 
 
 async def reachable(house: FaultHouse, *agents: Agent) -> float:
