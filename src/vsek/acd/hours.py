@@ -46,7 +46,8 @@ def is_open(
 ) -> bool:
     """Whether ``at`` (Unix seconds) lies within ``hours``; no hours at all mean always.
 
-    The first of ``days`` that names the day decides instead. ``timezone`` is an IANA name; an unknown one raises ``zoneinfo.ZoneInfoNotFoundError``.
+    The first of ``days`` that names the day decides instead. ``timezone`` is an IANA name; an
+    unknown one raises ``zoneinfo.ZoneInfoNotFoundError``.
     """
     if not hours and not days:
         return True
