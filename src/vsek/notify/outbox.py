@@ -222,9 +222,7 @@ class Outbox:
         try:
             message = self._message(delivery, failures, claim.contents)
         except Exception as error:  # noqa: BLE001 - one odd note must not stop all others
-            _log.exception(
-                "mail_not_rendered", note_id=delivery.note_id, call_id=delivery.call_id
-            )
+            _log.exception("mail_not_rendered", note_id=delivery.note_id, call_id=delivery.call_id)
             return Attempt(Verdict.DEFERRED, None, f"Could not be laid out: {error!r}"[:400])
         return await session.send(delivery.email, message)
 
