@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 from tests.integration.ari.test_live import Seen
+from tests.integration.embedded.conftest import alive
 
 from vsek.ari import Client, UnknownEvent, events
 from vsek.embedded.asterisk import PrivateAsterisk
@@ -84,20 +85,21 @@ async def test_a_call_from_the_trunk_is_answered_and_hears_a_sound(
     with wave.open(str(server.sounds / "silence.wav"), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes(bytes(1600))
-    seen = Seen(client)
-    await client.channels.create(
-        endpoint="Local/+4930123@from-trunk/n", app="vsek", channelId="the-caller"
-    )
-    await seen.until(events.StasisStart, "the-caller")
-    await client.channels.dial("the-caller")
-    entered = await seen.until(events.StasisStart, "the-caller;2")
-    assert "did=+4930123" in [arg.replace("%2B", "+") for arg in entered.args]
-    channel = client.wrap("channel", entered.channel)
-    await channel.answer()  # type: ignore[attr-defined]
-    await channel.play(media=f"sound:{server.sounds}/silence")  # type: ignore[attr-defined]
-    played = await seen.until(events.PlaybackFinished)
-    assert played.playback.state == "done"
-    assert [e for e in seen.events if isinstance(e, UnknownEvent)] == []
-    await client.channels.hangup("the-caller")
-    # It came through the dialplan: this is the last that the application hears of it.
-    await seen.until(events.StasisEnd, "the-caller;2")
+    async with alive(client):
+        seen = Seen(client)
+        await client.channels.create(
+            endpoint="Local/+4930123@from-trunk/n", app="vsek", channelId="the-caller"
+        )
+        await seen.until(events.StasisStart, "the-caller")
+        await client.channels.dial("the-caller")
+        entered = await seen.until(events.StasisStart, "the-caller;2")
+        assert "did=+4930123" in [arg.replace("%2B", "+") for arg in entered.args]
+        channel = client.wrap("channel", entered.channel)
+        await channel.answer()  # type: ignore[attr-defined]
+        await channel.play(media=f"sound:{server.sounds}/silence")  # type: ignore[attr-defined]
+        played = await seen.until(events.PlaybackFinished)
+        assert played.playback.state == "done"
+        assert [e for e in seen.events if isinstance(e, UnknownEvent)] == []
+        await client.channels.hangup("the-caller")
+        # It came through the dialplan: this is the last that the application hears of it.
+        await seen.until(events.StasisEnd, "the-caller;2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.integration.embedded.conftest import Watcher
+from tests.integration.embedded.conftest import Watcher, alive
 
 from vsek.ari import Client, events
 from vsek.demo.caller import Caller
@@ -47,14 +47,17 @@ async def test_a_new_class_is_there_after_a_reload_through_ari(tmp_path: Path) -
     async with server, Client(server.ari_url, "vsek", server.ari_password, app="vsek") as client:
         client.on_any_event(watcher.take)
         await client.wait_connected(10)
-        (server.sounds / "tune.wav").write_bytes(_TUNE.read_bytes())
-        assert not await _music_plays(server, client, watcher, "client-1")
-        server.music_conf.write_text(
-            f"[client-1]\nmode = playlist\nentry = {server.sounds / 'tune'}\n"
-        )
-        reply = await client.http("PUT", "asterisk/modules/res_musiconhold.so")
-        assert reply.status == 204, reply
-        assert await _music_plays(server, client, watcher, "client-1")
-        server.music_conf.write_text("; none\n")
-        await client.http("PUT", "asterisk/modules/res_musiconhold.so")
-        assert not await _music_plays(server, client, watcher, "client-1")
+        async with alive(client):
+            await _classes_come_and_go(server, client, watcher)
+
+
+async def _classes_come_and_go(server: PrivateAsterisk, client: Client, watcher: Watcher) -> None:
+    (server.sounds / "tune.wav").write_bytes(_TUNE.read_bytes())
+    assert not await _music_plays(server, client, watcher, "client-1")
+    server.music_conf.write_text(f"[client-1]\nmode = playlist\nentry = {server.sounds / 'tune'}\n")
+    reply = await client.http("PUT", "asterisk/modules/res_musiconhold.so")
+    assert reply.status == 204, reply
+    assert await _music_plays(server, client, watcher, "client-1")
+    server.music_conf.write_text("; none\n")
+    await client.http("PUT", "asterisk/modules/res_musiconhold.so")
+    assert not await _music_plays(server, client, watcher, "client-1")
