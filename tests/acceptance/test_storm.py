@@ -44,6 +44,7 @@ from vsek.errors import ServiceError
 SETTINGS = {
     "VSEK_CALLS__RING_TIMEOUT_S": "3",
     "VSEK_CALLS__WRAP_UP_S": "0.2",
+    "VSEK_CALLS__NOTE_GRACE_S": "1",
     "VSEK_CALLS__RONA_PARK_S": "1",
     "VSEK_CALLS__REFUSAL_PARK_S": "1",
 }
