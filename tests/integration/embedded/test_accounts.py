@@ -10,6 +10,7 @@ from tests.integration.embedded.conftest import Watcher, get, push_account, remo
 from vsek.ari import Client, events
 from vsek.demo.caller import Caller
 from vsek.demo.sipmessage import Dial
+from vsek.demo.events import eventually
 from vsek.demo.softphone import Softphone
 from vsek.domain.agent import Agent, ha1
 from vsek.domain.ids import AgentId
@@ -69,7 +70,12 @@ async def test_presence_follows_registration(
     finally:
         await phone.stop()
     await remove_account(client, "anna")
-    assert (await client.http("GET", "endpoints/PJSIP/anna")).status == 404
+
+    async def gone() -> bool | None:
+        return (await client.http("GET", "endpoints/PJSIP/anna")).status == 404 or None
+
+    # Whoever holds the endpoint at this moment keeps it for as long.
+    await eventually(gone, "the endpoint forgotten")
 
 
 async def test_changed_accounts_keep_telling_presence(
