@@ -9,8 +9,8 @@ from tests.integration.embedded.conftest import Watcher, get, push_account, remo
 
 from vsek.ari import Client, events
 from vsek.demo.caller import Caller
-from vsek.demo.sipmessage import Dial
 from vsek.demo.events import eventually
+from vsek.demo.sipmessage import Dial
 from vsek.demo.softphone import Softphone
 from vsek.domain.agent import Agent, ha1
 from vsek.domain.ids import AgentId
