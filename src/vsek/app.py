@@ -27,12 +27,12 @@ from vsek.domain.directory import Directory
 from vsek.domain.records import Record, RecordingMade
 from vsek.embedded.packages import find_tool
 from vsek.errors import ServiceError, VsekError
+from vsek.health import sdnotify
+from vsek.health.exposition import QuietServer
 from vsek.leadership import Leadership, last_pulse
 from vsek.notify.client import NotesClient
 from vsek.operations.watch import Operations as Watch
 from vsek.operations.watch import Parts
-from vsek.ops import sdnotify
-from vsek.ops.exposition import QuietServer
 from vsek.pbx import listening
 from vsek.pbx.accounts import Accounts
 from vsek.pbx.ami import Watchman

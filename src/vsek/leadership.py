@@ -28,7 +28,7 @@ import aiohttp
 import structlog
 
 from vsek.errors import ServiceError
-from vsek.ops import sdnotify
+from vsek.health import sdnotify
 from vsek.settings import AriSettings
 from vsek.store import journal as table
 from vsek.store import pool, records

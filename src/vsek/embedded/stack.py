@@ -43,7 +43,7 @@ from vsek.embedded.child import Child
 from vsek.embedded.postgres import PrivatePostgres
 from vsek.embedded.servant import free_port, require_free
 from vsek.errors import InputError, ServiceError
-from vsek.ops import sdnotify
+from vsek.health import sdnotify
 from vsek.settings import load
 from vsek.store import migrate
 

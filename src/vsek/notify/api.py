@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vsek.domain.note import MAX_ATTACHED_BYTES, NoteKey, NoteRequest
 from vsek.domain.text import clean_line
 from vsek.errors import InputError, VsekError
+from vsek.health.exposition import metrics_route
 from vsek.notify.backlog import Backlog
 from vsek.notify.database import DATABASE_ERRORS, Database, KeyReusedError, NewNote
 from vsek.notify.mail import message_id
@@ -41,7 +42,6 @@ from vsek.notify.model import (
 )
 from vsek.notify.outbox import Outbox
 from vsek.notify.render import Renderer
-from vsek.ops.exposition import metrics_route
 
 _log = structlog.get_logger(__name__)
 

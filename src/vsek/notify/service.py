@@ -13,6 +13,8 @@ import structlog
 import uvicorn
 
 from vsek.errors import InputError, ServiceError
+from vsek.health import sdnotify
+from vsek.health.exposition import QuietServer
 from vsek.notify.api import NotesApi
 from vsek.notify.backlog import Backlog
 from vsek.notify.database import DATABASE_ERRORS, Database
@@ -20,8 +22,6 @@ from vsek.notify.metrics import NoteMetrics
 from vsek.notify.outbox import Outbox, utc_now
 from vsek.notify.render import Renderer
 from vsek.notify.smtp import SmtpSession, own_name
-from vsek.ops import sdnotify
-from vsek.ops.exposition import QuietServer
 from vsek.patience import COMMAND_TIMEOUT_S, SESSION
 from vsek.settings import Settings
 

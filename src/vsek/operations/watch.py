@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry
 
 from vsek.ari import Client
 from vsek.errors import VsekError
+from vsek.health import sdnotify
+from vsek.health.database import DatabaseProbe
+from vsek.health.exposition import serve_metrics, tcp_address
 from vsek.notify.client import NotesClient
 from vsek.operations.alarms import Alarms
 from vsek.operations.auditor import Auditor
 from vsek.operations.trunks import Trunks
-from vsek.ops import sdnotify
-from vsek.ops.database import DatabaseProbe
-from vsek.ops.exposition import serve_metrics, tcp_address
 from vsek.pbx.ami import Watchman
 from vsek.settings import Settings
 from vsek.switchboard import health

@@ -25,7 +25,7 @@ from vsek.domain.ids import AgentId, CallId
 from vsek.domain.note import NoteDraft
 from vsek.domain.text import CleanName
 from vsek.errors import InputError, ServiceError, VsekError
-from vsek.ops.exposition import metrics_route
+from vsek.health.exposition import metrics_route
 from vsek.switchboard.owner import Switchboard
 
 log = structlog.get_logger(__name__)

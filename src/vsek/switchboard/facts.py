@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from vsek.acd.state import AgentState
 from vsek.domain.outcomes import Stage
-from vsek.ops.disks import Disk
+from vsek.health.disks import Disk
 
 
 @dataclass(frozen=True, slots=True)

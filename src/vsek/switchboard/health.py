@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vsek.ops import health
-from vsek.ops.disks import Disk
-from vsek.ops.health import Part, Status
+from vsek.health import parts
+from vsek.health.disks import Disk
+from vsek.health.parts import Part, Status
 from vsek.settings import AlarmSettings
 from vsek.switchboard.facts import Facts
 
@@ -37,7 +37,7 @@ def ready(facts: Facts) -> bool:
 
 def report(facts: Facts, settings: AlarmSettings) -> dict[str, Any]:
     """The body of ``GET /v1/health``."""
-    return health.as_json(assess(facts, settings), ESSENTIAL) | {
+    return parts.as_json(assess(facts, settings), ESSENTIAL) | {
         "calls": sum(facts.calls.values()),
         "journal": facts.journal_entries,
         "records_waiting": facts.records_waiting,

@@ -19,9 +19,9 @@ import structlog
 
 from vsek.acd.state import CallState
 from vsek.call.model import Directory
-from vsek.ops import disks
-from vsek.ops.database import DatabaseProbe
-from vsek.ops.disks import Disk
+from vsek.health import disks
+from vsek.health.database import DatabaseProbe
+from vsek.health.disks import Disk
 from vsek.switchboard.facts import Commands, Database, Facts, NoteService, Trunk
 from vsek.switchboard.owner import Switchboard
 

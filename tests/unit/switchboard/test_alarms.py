@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from vsek.acd.state import AgentState
-from vsek.ops.disks import Disk
+from vsek.health.disks import Disk
 from vsek.settings import AlarmSettings
 from vsek.switchboard import alarm_words
 from vsek.switchboard.alarms import (

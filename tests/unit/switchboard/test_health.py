@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.unit.switchboard.test_alarms import WELL
 
-from vsek.ops.disks import Disk
-from vsek.ops.health import Status
+from vsek.health.disks import Disk
+from vsek.health.parts import Status
 from vsek.settings import AlarmSettings
 from vsek.switchboard import health
 from vsek.switchboard.facts import Database, Facts, NoteService, Trunk

@@ -14,7 +14,7 @@ from vsek.demo.events import eventually
 from vsek.domain.ids import AgentId, CallId, ChannelId
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.records import CallClosed, CallOpened, CallStep, Record
-from vsek.ops.disks import Disk
+from vsek.health.disks import Disk
 from vsek.switchboard.facts import Commands, Database, Facts, NoteService, Trunk
 from vsek.switchboard.metrics import MeteredRecords, Metrics
 

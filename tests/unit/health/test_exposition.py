@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from vsek.demo.events import eventually
 from vsek.errors import InputError
-from vsek.ops.exposition import serve_metrics, tcp_address
+from vsek.health.exposition import serve_metrics, tcp_address
 
 
 @pytest.mark.parametrize(

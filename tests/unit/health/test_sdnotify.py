@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vsek.ops import sdnotify
+from vsek.health import sdnotify
 
 
 @pytest.fixture

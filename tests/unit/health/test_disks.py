@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vsek.ops import disks
+from vsek.health import disks
 
 
 def test_folders_of_one_disk_are_one(tmp_path: Path) -> None:

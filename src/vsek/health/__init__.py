@@ -1,0 +1,1 @@
+"""How a process is: probed (database, disks), and told (health, metrics, the supervisor)."""

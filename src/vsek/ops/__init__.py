@@ -1,1 +1,0 @@
-"""What both services need in order to be watched: health, metrics, probes, systemd."""
