@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vsek.acd.decide import decide
+from vsek.acd.decide import decide, match, take
 from vsek.acd.effects import Effect
 from vsek.acd.errors import AcdError
 from vsek.acd.events import Event
 from vsek.acd.state import Acd, AgentState, Rules
 
-__all__ = ["Acd", "AcdError", "AgentState", "Effect", "Event", "Rules", "decide"]
+__all__ = ["Acd", "AcdError", "AgentState", "Effect", "Event", "Rules", "decide", "match", "take"]

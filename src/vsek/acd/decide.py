@@ -6,7 +6,7 @@ An event is translated into an input of one agent (and perhaps of one call); the
 :mod:`vsek.acd.table` say what state follows. Leaving and entering a state have consequences that do
 not depend on where from or where to: :meth:`_Step._leave` cancels the state's timer, takes back the
 offer that rings, closes the wrap-up; :meth:`_Step._enter` sets the timer and gives the place among
-the idle. At the end of *every* event calls and agents are matched until one side is used up, so
+the idle. At the end of *every* decision calls and agents are matched until one side is used up, so
 that nobody is idle while somebody waits.
 
 Calls are served in the order of their arrival over all queues, agents in the order in which they
@@ -55,8 +55,20 @@ def decide(acd: Acd, event: ev.Event, now: float) -> list[fx.Effect]:
     before: a call queued twice, ``CallLeft`` of a call that is talked with, ``AgentReleased`` of an
     agent who does not talk in that call.
     """
+    return [*take(acd, event, now), *match(acd, now)]
+
+
+def take(acd: Acd, event: ev.Event, now: float) -> list[fx.Effect]:
+    """``decide`` without matching: for several events of one moment, of which no one is to get a
+    call, or an agent, before the last is taken in. ``match`` has to follow at that moment."""
     step = _Step(acd, now)
     step.take(event)
+    return step.effects
+
+
+def match(acd: Acd, now: float) -> list[fx.Effect]:
+    """Offer calls to agents until there are no more of one or the other."""
+    step = _Step(acd, now)
     step.match()
     return step.effects
 

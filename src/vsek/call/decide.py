@@ -2,7 +2,8 @@
 
 Deterministic: the same state, events and times give the same effects, so a journal of the events
 is a journal of everything. The distribution is asked from here; what it wants from calls is
-carried out by their scripts within the same decision.
+carried out by their scripts within the same decision. It gives callers to agents once, at the end:
+only then everything is known that the event means, who is free and who waits.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, assert_never
 
 from vsek.acd import effects as acd_effects
 from vsek.acd import events as acd_events
-from vsek.acd.decide import decide as acd_decide
+from vsek.acd.decide import match, take
 from vsek.acd.hours import is_open
 from vsek.call import effects as do
 from vsek.call import events as ev
@@ -63,13 +64,18 @@ def decide(state: State, event: ev.Event, now: float) -> list[do.Effect]:
             reconcile(desk, event, happen)
         case _:
             assert_never(event)
+    _carry_out(desk, match(state.acd, now))
     _keep_timers(state, desk.effects)
     return desk.effects
 
 
 def distribute(desk: Desk, event: acd_events.Event) -> None:
-    """Ask the distribution and carry out what it wants."""
-    for effect in acd_decide(desk.state.acd, event, desk.now):
+    """Tell the distribution and carry out what it wants; it offers calls at the decision's end."""
+    _carry_out(desk, take(desk.state.acd, event, desk.now))
+
+
+def _carry_out(desk: Desk, wanted: list[acd_effects.Effect]) -> None:
+    for effect in wanted:
         match effect:
             case acd_effects.Offer():
                 script.offer(desk, desk.state.calls[effect.call_id], effect)

@@ -3,7 +3,8 @@
 Asterisk decides which channels exist and who is joined with whom; the journal knows everything
 else. In the gap events and commands got lost. Each difference is turned into the event that was
 missed, or into the command that was not carried out; all of these are harmless when nothing was
-missed.
+missed. Callers are offered to agents when all of it was taken in, so no leg that the picture cannot
+know is made meanwhile, and nobody is rung for a caller who is found gone.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ Happen = Callable[..., None]
 def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
     """Act on every difference between the state and ``world``."""
     state = desk.state
-    # What is decided from here on can make new legs; the picture of the world is older.
     known = set(state.channels)
     calls = list(state.calls.values())
     # Briefings that ended meanwhile; those that begin from here on are in no picture either.
     briefed = {call.briefing_id for call in calls}.difference(world.sounds)
-    # Who hung up comes first: nobody is to be rung, or blamed, for a caller who is gone.
+    # Who hung up comes first: nobody is to be blamed for a caller who is gone.
     for call in calls:
         if not call.caller_gone and call.channel_id not in world.channels:
             del state.channels[call.channel_id]
@@ -47,7 +47,7 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
     for call in calls:
         if call.channel_id in state.channels:
             _clear_the_way(desk, call, world)
-        for leg in [leg for leg in call.legs.values() if leg.channel_id in known]:
+        for leg in list(call.legs.values()):
             _leg(desk, call, leg, world, happen)
         if call.call_id in state.calls:
             forget_if_empty(desk, call)
@@ -113,7 +113,7 @@ def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen
         case Stage.SCREENING:
             _ask_on(desk, call, world, up, happen)
         case Stage.BRIEFING:
-            desk.do(do.StartMusic(call.call_id, call.channel_id, _music(call)))
+            _resume_waiting(desk, call, up)
             if call.briefing_id in briefed:
                 happen(desk, call, Happening.BRIEFING_DONE)
         case Stage.CONNECTING | Stage.TALKING:
@@ -145,11 +145,6 @@ def _ask_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
             pass  # goes on by itself, or its timer runs
 
 
-def _music(call: Call) -> str:
-    assert call.script is not None
-    return call.script.music
-
-
 def _start_again(desk: Desk, call: Call) -> None:
     """The answer never reached Asterisk: the caller still hears it ring."""
     media = call.announcement
@@ -173,7 +168,8 @@ def _resume_waiting(desk: Desk, call: Call, up: bool) -> None:
     if call.answer_sent:
         if not up:
             desk.do(do.Answer(call.call_id, call.channel_id))
-        desk.do(do.StartMusic(call.call_id, call.channel_id, _music(call)))
+        assert call.script is not None
+        desk.do(do.StartMusic(call.call_id, call.channel_id, call.script.music))
     else:
         desk.do(do.Ring(call.call_id, call.channel_id))
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from vsek.acd import AcdError, decide
+from vsek.acd import AcdError, decide, match, take
 from vsek.acd.effects import (
     AgentChanged,
     CancelTimer,
@@ -514,6 +514,20 @@ def test_queued_again_after_the_agent_was_lost() -> None:
     house.send(AgentReleased(CallId("c1"), ANNA))
     (offer,) = offers(house.call("c1", arrival=0, offers=1))
     assert (offer.offer_id, offer.agent_id) == ("c1.2", BERT)
+
+
+def test_several_events_of_one_moment_are_matched_once() -> None:
+    house = House(ANNA)
+    house.talk("c1")
+    house.call("c2")
+    house.call("c3")
+    taken = take(house.acd, AgentReleased(CallId("c1"), ANNA), house.now)
+    taken += take(house.acd, AgentReadied(ANNA), house.now)
+    taken += take(house.acd, CallLeft(CallId("c2")), house.now)
+    assert offers(taken) == []
+    (offer,) = offers(match(house.acd, house.now))
+    check(house.acd)
+    assert offer.call_id == "c3"
 
 
 def test_what_is_no_event_is_refused() -> None:

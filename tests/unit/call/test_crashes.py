@@ -140,6 +140,12 @@ def wrap_up(sim: Sim) -> None:
     sim.dial(3.0, Caller(MUTE, talk_s=5.0, hangs_up=True))
 
 
+def one_agent_who_drops_and_no_wrap_up(sim: Sim) -> None:
+    sim.agent(ANNA, "drop", "drop")
+    for after_s in (1.0, 1.5, 2.0):
+        sim.dial(after_s, Caller(MUTE, talk_s=5.0))
+
+
 def pause(sim: Sim) -> None:
     sim.agent(ANNA)
     sim.agent(BERT, "ignore")
@@ -197,7 +203,14 @@ SCENARIOS: dict[str, Callable[[Sim], None]] = {
         *(ring, greet, nobody_there, screen, screen_says_nothing, screen_fax, screen_key),
         *(screen_gives_up, screen_agent_hangs_up_in_the_briefing, two_refuse, rona, late_answer),
         *(give_up, give_up_when_answered, vanish, agent_hangs_up_while_joined, wrap_up, pause),
-        *(announcements, asterisk_restarts, away, comes_meanwhile, rush),
+        *(
+            one_agent_who_drops_and_no_wrap_up,
+            announcements,
+            asterisk_restarts,
+            away,
+            comes_meanwhile,
+            rush,
+        ),
     )
 }
 

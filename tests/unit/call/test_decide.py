@@ -106,6 +106,22 @@ def test_policy_ring() -> None:
     assert made.states[ANNA] is AgentState.READY
 
 
+def test_who_loses_the_agent_is_offered_before_who_came_later() -> None:
+    made = house(ANNA, wrap_up_s=0.0)
+    for _ in range(2):
+        made.asterisk.call(RING)
+        made.settle()
+        made.now += 1
+    made.asterisk.pick_up(LEG)
+    made.deliver()
+    made.work(K1)  # answered
+    made.fail(K1, 500)
+    made.settle()
+    assert made.kinds[K1].count("agent_lost") == 1
+    assert made.state.calls[K1].leg_id == LEG2
+    assert made.state.calls[K2].leg_id is None
+
+
 def test_nobody_rings_for_ever() -> None:
     made = house()
     made.asterisk.call(RING)

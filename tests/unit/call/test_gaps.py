@@ -49,6 +49,11 @@ def back(made: House) -> list[str]:
     return commands
 
 
+def back_after_a_loss(made: House) -> list[str]:
+    made.disconnect()
+    return back(made)
+
+
 def test_a_recording_that_was_given_up_while_nobody_was_connected_is_stopped() -> None:
     made = asked()
     made.disconnect()
@@ -123,6 +128,26 @@ def test_an_agent_who_picked_up_in_the_gap_is_briefed_before_the_talk() -> None:
     made.asterisk.sound_ends(LEG)
     made.settle()
     assert made.state.calls[K1].stage is Stage.TALKING
+
+
+@pytest.mark.parametrize("lost", ["the music", "the answer too"])
+def test_who_waits_for_the_end_of_a_briefing_hears_the_music_that_was_lost(lost: str) -> None:
+    made = asked(ANNA)
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    made.examined(Finding.SPEECH, 3.0)
+    if lost == "the answer too":
+        made.asterisk.channels[CALLER].state = "Ring"
+    while LEG in made.lanes:
+        made.work(LEG)
+        while made.asterisk.events:
+            made.deliver()
+    assert names(list(made.lanes[K1]))[0] == "StartMusic"
+    made.asterisk.pick_up(LEG)
+    assert "StartMusic" in back_after_a_loss(made)
+    assert made.state.calls[K1].stage is Stage.BRIEFING
+    caller = made.asterisk.channels[CALLER]
+    assert (caller.state, caller.music) == ("Up", "client-screen")
 
 
 def test_a_briefing_that_was_given_up_in_the_gap_does_not_hold_up_the_talk() -> None:

@@ -67,6 +67,22 @@ def test_a_caller_left_and_the_agent_is_not_blamed() -> None:
     assert "CreateLeg" not in names(made.sent)
 
 
+def test_an_agent_who_is_found_free_is_not_rung_for_a_caller_who_is_found_gone() -> None:
+    made = house(ANNA, wrap_up_s=0.0)
+    for _ in range(3):
+        made.asterisk.call(RING)
+    made.settle()
+    made.asterisk.pick_up(LEG)
+    made.settle()
+    assert made.state.calls[K1].stage is Stage.TALKING
+    lose(made)
+    for number in (1, 2):
+        made.asterisk.end(ChannelId(f"1700000000.{number}"))
+    recover(made)
+    assert made.states[ANNA] is AgentState.OFFERED
+    assert [c.call_id for c in made.sent if isinstance(c, do.CreateLeg)] == ["k3"]
+
+
 def test_a_caller_left_for_whom_nobody_rang() -> None:
     made = house()
     made.asterisk.call(RING)
