@@ -30,7 +30,6 @@ from vsek.errors import ServiceError, VsekError
 from vsek.health import sdnotify
 from vsek.health.exposition import QuietServer
 from vsek.leadership import Leadership, last_pulse
-from vsek.notify.client import NotesClient
 from vsek.operations.watch import Operations as Watch
 from vsek.operations.watch import Parts
 from vsek.pbx import listening
@@ -43,7 +42,6 @@ from vsek.store.outbox import NoteOutbox, Operations
 from vsek.switchboard import recovery
 from vsek.switchboard.commands import AriCommander
 from vsek.switchboard.control import make_app
-from vsek.switchboard.forwarder import NoteForwarder
 from vsek.switchboard.heartbeat import Heartbeat
 from vsek.switchboard.journal import Journal
 from vsek.switchboard.keeper import Keeper
@@ -78,9 +76,24 @@ LAST_RECORDS_S = 1.0
 async def notes(settings: Settings) -> None:
     """The note service, until told to stop."""
     # Only here: the switchboard, which calls wait for after a crash, starts without it.
+    from vsek.notify.forwarder import NoteForwarder
+    from vsek.notify.intake import Intake
     from vsek.notify.service import serve as serve_notes
 
-    await serve_notes(settings)
+    async def feed(intake: Intake) -> None:
+        """What the switchboard has left to do for us."""
+        to = Operations(settings.notes.operations_email, settings.notes.operations_language)
+        country = settings.asterisk.default_country
+        # One claims and writes down fates, one listens.
+        dsn = settings.database.dsn.get_secret_value()
+        connections = await pool.open_pool(dsn, size=settings.database.pool_size)
+        try:
+            outbox = NoteOutbox(connections, to, country=country)
+            await NoteForwarder(outbox, intake).run()
+        finally:
+            await _close_pool(connections)
+
+    await serve_notes(settings, feed=feed)
 
 
 async def serve(settings: Settings) -> None:
@@ -258,7 +271,6 @@ class _Process:
             asyncio.create_task(self.writer.run(), name="writer"),
             asyncio.create_task(self.shipper.run(), name="shipper"),
             asyncio.create_task(self.leadership.run(self.journal, self.shipper), name="leadership"),
-            _kept_running("forwarder", lambda: self._forwarder().run()),
             _kept_running("first_sync", self.keeper.first_sync),
             _kept_running("housekeeping", self._housekeeping),
             _kept_running("watch", self.watch.run),
@@ -346,15 +358,6 @@ class _Process:
         if not self.settings.ami.secret.get_secret_value():
             return None
         return Watchman(self.settings.ami, lambda: self.switchboard.state.acd.agents)
-
-    def _forwarder(self) -> NoteForwarder:
-        notes_settings = self.settings.notes
-        operations = Operations(notes_settings.operations_email, notes_settings.operations_language)
-        country = self.settings.asterisk.default_country
-        return NoteForwarder(
-            NoteOutbox(self.pool, operations, country=country),
-            NotesClient(notes_settings.url, notes_settings.token.get_secret_value()),
-        )
 
     def _serving(self) -> bool:
         """Whether callers can be handed to us: clients are known, if only from the journal."""

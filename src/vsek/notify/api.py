@@ -227,6 +227,16 @@ class NotesApi:
         ],
     ) -> NoteInfo:
         """Committed before it is answered: 201 for a new note, 200 when it was there before."""
+        note_id, created = await self.take(key, request)
+        response.status_code = 201 if created else 200
+        info, _ = await self._found(note_id)
+        return info
+
+    async def take(self, key: str, request: NoteRequest) -> tuple[str, bool]:
+        """Take a note; its id, and whether it is new. When this returns it is committed.
+
+        Raises ``KeyReusedError`` if the key belongs to another note, and ``DATABASE_ERRORS``.
+        """
         now = self._now()
         note_id = new_note_id(now)
         # Laid out once already here: what cannot be laid out must not be acknowledged.
@@ -240,7 +250,6 @@ class NotesApi:
             received_at=now,
         )
         known_id, created = await self._database.accept(new)
-        response.status_code = 201 if created else 200
         if created:
             self._metrics.taken()
             self._outbox.wake()
@@ -252,8 +261,7 @@ class NotesApi:
             kind=request.kind.value,
             recipients=len(request.recipients),
         )
-        info, _ = await self._found(known_id)
-        return info
+        return known_id, created
 
     async def list(  # noqa: PLR0917 - query parameters, which FastAPI names
         self,

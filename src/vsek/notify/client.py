@@ -1,4 +1,4 @@
-"""For those who call the note service: the forwarder and the command line.
+"""For those who call the note service over HTTP: alarms and the command line.
 
 ``NotesUnavailableError`` means *try again*; ``NotesRefusedError`` means that the same request will
 never be taken.

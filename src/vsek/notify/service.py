@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from vsek.health.exposition import QuietServer
 from vsek.notify.api import NotesApi
 from vsek.notify.backlog import Backlog
 from vsek.notify.database import DATABASE_ERRORS, Database
+from vsek.notify.intake import Intake
 from vsek.notify.metrics import NoteMetrics
 from vsek.notify.outbox import Outbox, utc_now
 from vsek.notify.render import Renderer
@@ -30,6 +32,7 @@ _log = structlog.get_logger(__name__)
 _WORKERS = 4
 _GRACE_S = 5
 _TIDY_EVERY_S = 3600.0
+_FAULT_PAUSE_S = 2.0
 
 
 def _listen(url: str) -> socket.socket:
@@ -57,8 +60,15 @@ def _listen(url: str) -> socket.socket:
     return listener
 
 
-async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:
+Feed = Callable[[Intake], Awaitable[None]]
+
+
+async def serve(
+    settings: Settings, *, feed: Feed | None = None, stop: asyncio.Event | None = None
+) -> None:
     """Run until SIGTERM or SIGINT, or until ``stop`` is set (then signals are the caller's).
+
+    ``feed`` runs along with it and hands notes over without HTTP, until it is cancelled.
 
     A database or mail server that is away is waited for. Raises ``InputError`` without a token
     and ``ServiceError`` when the address is taken.
@@ -88,7 +98,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     )
     with listener:
         async with pool:
-            await _run(settings, pool, token, listener, stop)
+            await _run(settings, pool, token, listener, stop, feed)
 
 
 async def _leave_as_it_is(_: object) -> None:
@@ -117,12 +127,23 @@ async def _tidy(database: Database, keep_days: float) -> None:
         await asyncio.sleep(_TIDY_EVERY_S)
 
 
-async def _run(
+async def _feed(feed: Feed, intake: Intake) -> None:
+    """A fault in what feeds us is no reason to stop sending mails."""
+    while True:
+        try:
+            return await feed(intake)
+        except Exception:  # noqa: BLE001 - whatever it is, the next attempt may go well
+            _log.exception("task_failed", task="feed", retry_in_s=_FAULT_PAUSE_S)
+            await asyncio.sleep(_FAULT_PAUSE_S)
+
+
+async def _run(  # noqa: PLR0917 - called once
     settings: Settings,
     pool: asyncpg.Pool[asyncpg.Record],
     token: str,
     listener: socket.socket,
     stop: asyncio.Event,
+    feed: Feed | None,
 ) -> None:
     country = settings.asterisk.default_country
     renderer = Renderer(country)
@@ -168,11 +189,16 @@ async def _run(
             group.create_task(_pet(), name="watchdog"),
             group.create_task(_tidy(database, settings.notes.keep_recordings_days), name="tidying"),
         ]
+        feeding = (
+            None if feed is None else group.create_task(_feed(feed, Intake(api.take)), name="feed")
+        )
         sdnotify.tell(sdnotify.READY)
         await stop.wait()
         sdnotify.tell(sdnotify.STOPPING)
         # First no new notes, then no more mails: what is acknowledged is in the database.
         server.should_exit = True
+        if feeding is not None:
+            feeding.cancel()
         await serving
         sending.cancel()
         for task in watching:

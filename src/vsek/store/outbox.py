@@ -1,6 +1,6 @@
 """Notes on their way to the note service: claiming, building and freezing the request, fate.
 
-Implements the port of ``vsek.switchboard.forwarder``. The life of a note is told in
+Implements the port of ``vsek.notify.forwarder``. The life of a note is told in
 ``store.notes``.
 """
 

@@ -20,12 +20,12 @@ from tests.integration.store.makers import (
 from vsek.domain.note import Action, NoteDraft, NoteKind, NoteRequest
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.errors import InputError, ServiceError
+from vsek.notify.forwarder import NoteForwarder
 from vsek.store import agents, calls, clients, records
 from vsek.store import outbox as outbox_module
 from vsek.store.notes import NoteState, show_draft, write_draft
 from vsek.store.outbox import NoteOutbox, Operations
 from vsek.store.pool import acquire, timestamp
-from vsek.switchboard.forwarder import NoteForwarder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

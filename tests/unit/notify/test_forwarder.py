@@ -10,8 +10,8 @@ import pytest
 
 from vsek.domain.note import DueNote, NoteRecipient, NoteRequest
 from vsek.errors import InputError, ServiceError
-from vsek.switchboard import forwarder as module
-from vsek.switchboard.forwarder import NoteForwarder, retry_delay_s
+from vsek.notify import forwarder as module
+from vsek.notify.forwarder import NoteForwarder, retry_delay_s
 
 REQUEST = NoteRequest(recipients=[NoteRecipient(email="a@example.com")])
 

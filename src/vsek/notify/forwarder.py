@@ -1,4 +1,7 @@
-"""Hands notes that are due to the note service, until it has acknowledged each of them.
+"""Fetches notes that are due from the switchboard's tables, until each of them is taken.
+
+It runs in the note service, not in the switchboard: what is due is in the database, and the process
+that decides about calls has better things to do than to build requests and carry them.
 
 Theory of operation. The table of due notes is the truth, a notification from the database only a
 hint: the forwarder sleeps until the next note is due or somebody wakes it, claims what is due for
@@ -26,7 +29,9 @@ BATCH = 8
 """Notes that are claimed at once: each is built in the database's time."""
 IN_FLIGHT = 32
 """Notes that are posted at the same time."""
-LEASE_S = 60.0
+LEASE_S = 20.0
+"""Longer than it takes to post what was claimed at once; a note whose forwarder died waits this
+long."""
 LOOK_AGAIN_S = 30.0
 """The longest sleep: in case a hint was lost."""
 _SHORTEST_SLEEP_S = 0.01
@@ -68,7 +73,8 @@ class Taken(Protocol):
 
 
 class Sender(Protocol):
-    """The note service (``vsek.notify.client``)."""
+    """The note service: the one in this process (``vsek.notify.intake``), or one that is asked over
+    HTTP (``vsek.notify.client``)."""
 
     async def post(self, key: str, request: NoteRequest) -> Taken:
         """Hand a note over under its key. Raises ``InputError`` when the service refuses this
@@ -86,7 +92,7 @@ def retry_delay_s(attempts: int, *, refused: bool) -> float:
 
 
 class NoteForwarder:
-    """One per switchboard; several at once do no harm."""
+    """One per note service; several at once do no harm."""
 
     def __init__(
         self, outbox: Outbox, sender: Sender, *, clock: Callable[[], float] = time.time
