@@ -155,6 +155,8 @@ class Reconciled(msgspec.Struct, frozen=True, tag=True):
     """Those of our recordings that still run."""
     diverted: tuple[ChannelId, ...] = ()
     """Callers whom the dialplan's fallback serves."""
+    undialled: tuple[ChannelId, ...] = ()
+    """Legs under our control that nobody has dialled."""
 
 
 Event = (

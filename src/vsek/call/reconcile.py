@@ -94,9 +94,11 @@ def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) ->
             case "Up":
                 happen(desk, call, Happening.LEG_UP, leg)
             case "Down":
-                # Perhaps never dialled. Dialling twice is refused by Asterisk and harmless.
-                leg.stage = LegStage.CREATING
-                happen(desk, call, Happening.LEG_READY, leg)
+                # One that was dialled must not be dialled again: that would end it. One that is
+                # not ours yet is reported when it is.
+                if leg.channel_id in world.undialled:
+                    leg.stage = LegStage.CREATING
+                    happen(desk, call, Happening.LEG_READY, leg)
             case _ if leg.stage is not LegStage.RINGING:
                 happen(desk, call, Happening.LEG_RINGING, leg)
             case _:

@@ -23,6 +23,8 @@ from vsek.switchboard.translate import FALLBACK_CONTEXT
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 20
+SENDER = "CHANNEL(pjsip,local_uri)"
+"""From whom a leg's INVITE is."""
 
 
 class AriHttp(Protocol):
@@ -60,6 +62,7 @@ async def world(
             for channel in channels
             if channel.get("dialplan", {}).get("context") == FALLBACK_CONTEXT
         ),
+        await _undialled(client, channels),
     )
 
 
@@ -77,6 +80,35 @@ async def _alive(client: AriHttp, kind: str, names: Iterable[str]) -> tuple[str,
     return tuple(alive)
 
 
+async def _undialled(client: AriHttp, channels: Iterable[Any]) -> tuple[ChannelId, ...]:
+    """Legs that are ours and whose phone was sent nothing yet.
+
+    Asterisk does not tell whether a channel was dialled. But an INVITE is what gives its dialogue
+    a sender with a name (the client's, or "Anonymous"); until then it is ``<sip:asterisk@…>``.
+    """
+    asked = [
+        channel["id"]
+        for channel in channels
+        if channel["id"].startswith(OURS)
+        and channel["state"] == "Down"
+        and channel.get("dialplan", {}).get("app_name") == "Stasis"
+    ]
+    found = []
+    for start in range(0, len(asked), _AT_ONCE):
+        some = asked[start : start + _AT_ONCE]
+        senders = await asyncio.gather(*(_variable(client, leg_id, SENDER) for leg_id in some))
+        found += [leg for leg, sender in zip(some, senders, strict=True) if sender.startswith("<")]
+    return tuple(map(ChannelId, found))
+
+
+async def _variable(client: AriHttp, channel_id: str, name: str) -> str:
+    """A variable of a channel, empty where there is none."""
+    path = f"channels/{quote(channel_id, safe='')}/variable"
+    reply = await client.http("GET", path, {"variable": name})
+    value = reply.body.get("value") if isinstance(reply.body, dict) else None
+    return str(value) if reply.status == 200 and value else ""
+
+
 async def unseen_callers(
     client: AriHttp, app: str, known: Iterable[str]
 ) -> list[tuple[ChannelId, dict[str, str]]]:
@@ -85,10 +117,8 @@ async def unseen_callers(
     strangers = set(members.get("channel_ids", ())) - set(known)
     callers = []
     for channel in sorted(c for c in strangers if not c.startswith(OURS)):
-        path = f"channels/{quote(channel, safe='')}/variable"
-        reply = await client.http("GET", path, {"variable": VARIABLE})
-        told = reply.body.get("value") if isinstance(reply.body, dict) else None
-        values = values_of(str(told).split(",")) if reply.status == 200 and told else {}
+        told = await _variable(client, channel, VARIABLE)
+        values = values_of(told.split(",")) if told else {}
         if values:
             callers.append((ChannelId(channel), values))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,13 +12,17 @@ from tests.integration.embedded.conftest import Watcher, push_account
 
 from vsek.ari import Client, events
 from vsek.ari.protocol import Reply
+from vsek.call.effects import CreateLeg
 from vsek.demo import g711
 from vsek.demo.caller import Caller
 from vsek.demo.events import eventually
 from vsek.demo.sipmessage import Dial
 from vsek.demo.softphone import Softphone
+from vsek.domain.ids import AgentId, CallId, ChannelId
 from vsek.embedded import resources
 from vsek.embedded.asterisk import PrivateAsterisk
+from vsek.switchboard.commands import AriCommander
+from vsek.switchboard.recovery import world
 
 LEG, BRIDGE, SOUND, RECORDING = "vsekcall-a.1", "vsekcall-a", "vsekcall-a-s1", "vsek/a-1"
 MEDIA = f"sound:{resources.folder('asterisk-conf')}/vsek-sounds/technical-fault-de"
@@ -90,13 +95,26 @@ async def phone(
     await made.stop()
 
 
-async def test_a_leg_that_is_dialled_twice(line: Line, phone: Softphone) -> None:
+@pytest.fixture
+async def silent_phone(client: Client) -> AsyncIterator[None]:
+    """Anna's phone, which answers nothing at all."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        contact = f"sip:anna@127.0.0.1:{silent.getsockname()[1]}"
+        await push_account(client, "anna", "secret-of-anna", contact=contact)
+        yield
+
+
+@pytest.mark.usefixtures("silent_phone")
+async def test_a_leg_that_is_dialled_twice(line: Line) -> None:
     await line.leg()
     twice = [line.send("POST", f"channels/{LEG}/dial", timeout="20") for _ in range(2)]
     assert [(await reply).status for reply in twice] == [204, 204]
     gone = await line.watcher.next(events.ChannelDestroyed)
     assert (gone.channel.id, gone.cause) == (LEG, 16)
-    # Once it rings the second one is refused.
+
+
+async def test_a_leg_that_rings_is_not_dialled_again(line: Line, phone: Softphone) -> None:
     await line.leg()
     assert await line.ask("POST", "channels/create", endpoint="PJSIP/anna", app="vsek",
                           channelId=LEG) == 409  # fmt: skip
@@ -106,6 +124,29 @@ async def test_a_leg_that_is_dialled_twice(line: Line, phone: Softphone) -> None
     assert await line.ask("DELETE", f"channels/{LEG}", reason="normal") == 204
     await line.watcher.next(events.ChannelDestroyed)
     await line.gone("DELETE", f"channels/{LEG}", reason="normal")
+
+
+@pytest.mark.usefixtures("silent_phone")
+@pytest.mark.parametrize(("number", "name"), [("+493012345", "Weber"), ("anonymous", "<sip:")])
+async def test_a_leg_that_was_dialled_is_known_before_it_rings(
+    line: Line, number: str, name: str
+) -> None:
+    first, second = ChannelId(LEG), ChannelId(f"{LEG}1")
+    for leg_id in (first, second):
+        leg = CreateLeg(CallId("a"), leg_id, AgentId("anna"), ChannelId(line.id), number, name)
+        method, uri, query, body = AriCommander(line.client, "vsek", print).request(leg)
+        reply = await line.client.submit(method, uri, query, body, lane=leg_id)
+        assert reply.status == 200
+        await line.watcher.next(events.StasisStart)
+    assert set((await world(line.client, ())).undialled) == {first, second}
+    assert await line.ask("POST", f"channels/{first}/dial", timeout="20") == 204
+
+    async def one_left() -> bool | None:  # the reply comes a moment before the INVITE goes
+        seen = await world(line.client, ())
+        assert seen.channels[first] == seen.channels[second] == "Down"
+        return True if seen.undialled == (second,) else None
+
+    await eventually(one_left, "a leg that is known to be dialled", timeout_s=2.0)
 
 
 async def test_two_are_joined_again_and_music_follows_the_bridge(

@@ -168,6 +168,20 @@ def test_the_dialling_got_lost() -> None:
     assert made.asterisk.channels[LEG].dialled
 
 
+def test_a_leg_that_was_dialled_and_does_not_ring_yet_is_not_dialled_again() -> None:
+    made = house(ANNA)
+    made.asterisk.call(RING)
+    made.settle()
+    assert made.asterisk.channels[LEG].state == "Down"
+    lose(made)
+    recover(made)
+    assert "Dial" not in names(made.sent)
+    assert made.states[ANNA] is AgentState.OFFERED
+    made.asterisk.pick_up(LEG)
+    made.settle()
+    assert made.state.calls[K1].stage is Stage.TALKING
+
+
 def test_the_leg_was_never_made() -> None:
     made = house(ANNA, BERT)
     made.asterisk.call(RING)

@@ -320,12 +320,8 @@ class Asterisk:
     def _dial(self, channel_id: ChannelId, channel: Channel) -> int:
         if channel.state != "Down":
             return 409
-        if channel.dialled:
-            # The channel ends then, as if somebody had hung it up. Only recovery may run into
-            # this, where it cannot know whether the first command got lost.
-            assert self.losses, "a second INVITE in the same dialogue"
-            self.end(channel_id)
-            return 204
+        # It would end then, as if somebody had hung it up.
+        assert not channel.dialled, "a second INVITE in the same dialogue"
         channel.dialled = True
         if channel.agent not in self.registered:
             self.end(channel_id, 20)
@@ -370,6 +366,11 @@ class Asterisk:
             tuple(job for job in jobs if job.startswith(OURS)),
             tuple(job for job in jobs if job.startswith(RECORDINGS)),
             tuple(channel_id for channel_id, c in self.channels.items() if c.fallback),
+            tuple(
+                channel_id
+                for channel_id, c in self.channels.items()
+                if c.agent is not None and c.state == "Down" and not c.dialled
+            ),
         )
 
 
