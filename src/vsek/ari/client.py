@@ -103,7 +103,6 @@ class Client(Resources):
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._command_count = command_sockets
-        self._sockets: aiohttp.ClientSession | None = None
         self._http: aiohttp.ClientSession | None = None
         self._commands: list[AriSocket] = []
         self._events: AriSocket | None = None
@@ -122,11 +121,10 @@ class Client(Resources):
 
     async def start(self) -> None:
         """Begins to connect, and goes on until ``close``; see ``wait_connected``."""
-        if self._sockets is not None:
+        if self._http is not None:
             raise RuntimeError("the client was started before")
-        # Two pools: however many lists are fetched, a socket can always connect. Asterisk closes
-        # an idle connection after 15 s (session_keep_alive); ours must be given up earlier.
-        self._sockets = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        # Asterisk closes an idle connection after 15 s (session_keep_alive); ours must be given up
+        # earlier.
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=HTTP_CONNECTIONS, keepalive_timeout=5.0)
         )
@@ -141,9 +139,7 @@ class Client(Resources):
             self._tasks.append(asyncio.create_task(self._keep_watch(), name="ari-watch"))
 
     def _socket(self, app: str, prefix: str, *, events: bool = False) -> AriSocket:
-        assert self._sockets is not None
         return AriSocket(
-            self._sockets,
             SocketOptions(
                 url=self.url,
                 headers=self._headers,
@@ -221,9 +217,8 @@ class Client(Resources):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._subscriptions.close()
-        for session in (self._sockets, self._http):
-            if session is not None:
-                await session.close()
+        if self._http is not None:
+            await self._http.close()
 
     # -- what the sockets tell --------------------------------------------------------------
 

@@ -1,10 +1,10 @@
 """One WebSocket to Asterisk: connects, reads, writes, connects again.
 
-Theory of operation. ``AriSocket.run`` is the only reader. It hands each frame to the sans-I/O
-protocol and the results to futures and to ``on_event``, all synchronously: it never waits for a
-handler, because Asterisk drops a socket whose reader stalls. ``submit`` writes at once, without
-awaiting; only when the kernel does not take any more do frames wait in ``_backlog``, in order,
-and those whose deadline passes there are never sent.
+Theory of operation. The WebSocket hands each text, as it is read, to the sans-I/O protocol, and
+the results go to futures and to ``on_event``, all synchronously: nothing ever waits for a handler,
+because Asterisk drops a socket whose reader stalls. ``submit`` writes at once, without awaiting;
+only when the kernel does not take any more do frames wait in ``_backlog``, in order, and those
+whose deadline passes there are never sent.
 
 One timer stands at the earliest deadline. When the event loop was blocked, replies may lie unread
 in the socket while the timer is already due; a late timer therefore lets the reader go first.
@@ -18,15 +18,13 @@ made anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
-
-import aiohttp
+from urllib.parse import urlencode
 
 from vsek.ari.backoff import Backoff
 from vsek.ari.base import Event
@@ -39,13 +37,12 @@ from vsek.ari.errors import (
     AriTimeout,
 )
 from vsek.ari.protocol import AriProtocol, Malformed, Query, Reply, State
+from vsek.ari.websocket import LATE_TIMER_S, HandshakeRefusedError, WebSocket, connect
 
 log = logging.getLogger("vsek.ari")
 
 # A reply to ``GET channels`` may be large; events are small.
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-# A deadline timer that fires later than this found a blocked loop; it waits once more.
-LATE_TIMER_S: Final = 0.1
 # An Asterisk that stood still carries out our old attempts to connect when it goes on.
 GHOST_S: Final = 60.0
 LOGIN_REFUSED: Final = frozenset({401, 403})
@@ -63,23 +60,6 @@ class SocketOptions:
     backoff: Backoff
 
 
-class _Resume(Awaitable[None]):
-    """Goes on with a coroutine that was started by hand and now waits for ``first``."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], first: Any) -> None:
-        self._coroutine = coroutine
-        self._first = first
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        waiting_for = self._first
-        while True:
-            yield waiting_for
-            try:
-                waiting_for = self._coroutine.send(None)
-            except StopIteration:
-                return
-
-
 class AriSocket:
     """One WebSocket under one application name.
 
@@ -90,7 +70,6 @@ class AriSocket:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
         options: SocketOptions,
         protocol: AriProtocol,
         *,
@@ -107,7 +86,6 @@ class AriSocket:
         """How many connections there have been."""
         self.heard = 0
         """How many messages have come over all of them."""
-        self._session = session
         self._options = options
         self._on_event = on_event
         self._on_up = on_up
@@ -116,13 +94,10 @@ class AriSocket:
         self._on_trouble = on_trouble
         self._gate = gate
         self._loop = asyncio.get_running_loop()
-        self._ws: aiohttp.ClientWebSocketResponse | None = None
+        self._ws: WebSocket | None = None
         self._ghosts: list[float] = []
-        self._dropping: asyncio.Task[bool] | None = None
-        self._drop_reason = ""
         self._futures: dict[str, asyncio.Future[Reply]] = {}
         self._backlog: deque[tuple[str, bytes]] = deque()
-        self._drain: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
 
@@ -149,38 +124,18 @@ class AriSocket:
             return future
         self._futures[request_id] = future
         self._arm_timer()
-        if self._drain is None:
-            self._write(frame)
-        else:
+        assert self._ws is not None
+        if self._ws.paused:
             self._backlog.append((request_id, frame))
+        else:
+            self._ws.send(frame)
         return future
 
-    def _write(self, frame: bytes) -> None:
-        assert self._ws is not None
-        sending = self._ws.send_frame(frame, aiohttp.WSMsgType.TEXT)
-        try:
-            # Runs up to the first real wait: normally the frame is in the kernel by then.
-            waiting_for = sending.send(None)
-        except StopIteration:
-            return
-        except ConnectionError:
-            return  # the reader notices as well, and fails what is pending
-        self._drain = self._loop.create_task(
-            self._write_backlog(_Resume(sending, waiting_for)),
-            name=f"ari-drain-{self._options.app}",
-        )
-
-    async def _write_backlog(self, unfinished: Awaitable[None]) -> None:
-        try:
-            await unfinished
-            while self._backlog:
-                request_id, frame = self._backlog.popleft()
-                if self._ws is not None and self.protocol.is_pending(request_id):
-                    await self._ws.send_frame(frame, aiohttp.WSMsgType.TEXT)
-        except ConnectionError as error:
-            log.debug("writing to Asterisk failed: %s", error)
-        finally:
-            self._drain = None
+    def _write_backlog(self) -> None:
+        while self._backlog and self._ws is not None and not self._ws.paused:
+            request_id, frame = self._backlog.popleft()
+            if self.protocol.is_pending(request_id):
+                self._ws.send(frame)
 
     def _arm_timer(self) -> None:
         due = self.protocol.next_deadline
@@ -238,7 +193,7 @@ class AriSocket:
             lasted_s = 0.0
             try:
                 ws = await self._connect()
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            except (OSError, TimeoutError) as error:
                 if isinstance(error, TimeoutError):
                     self._ghosts.append(self._loop.time() + GHOST_S)
                 self._trouble(self._explain(error))
@@ -247,16 +202,15 @@ class AriSocket:
                 lasted_s = self._loop.time() - started
             attempt = options.backoff.next_attempt(attempt, lasted_s)
 
-    async def _connect(self) -> aiohttp.ClientWebSocketResponse:
+    async def _connect(self) -> WebSocket:
         options = self._options
+        query = urlencode({"app": options.app, "subscribeAll": "false"})
         async with asyncio.timeout(options.connect_timeout_s):
-            return await self._session.ws_connect(
-                f"{options.url}/ari/events",
-                params={"app": options.app, "subscribeAll": "false"},
-                headers=options.headers,
-                heartbeat=options.heartbeat_s,
-                max_msg_size=MAX_MESSAGE_BYTES,
-                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            return await connect(
+                f"{options.url}/ari/events?{query}",
+                options.headers,
+                heartbeat_s=options.heartbeat_s,
+                longest=MAX_MESSAGE_BYTES,
             )
 
     def _is_ghost(self) -> bool:
@@ -274,7 +228,7 @@ class AriSocket:
 
     def _explain(self, error: Exception) -> AriError:
         place = f"Asterisk at {self._options.url}"
-        if isinstance(error, aiohttp.WSServerHandshakeError):
+        if isinstance(error, HandshakeRefusedError):
             if error.status in LOGIN_REFUSED:
                 return AriLoginRefused(
                     f"{place} refuses the login ({error.status})",
@@ -287,17 +241,17 @@ class AriSocket:
         text = str(error) or "no answer within the time allowed"
         return AriDisconnected(f"{place} cannot be reached: {text}")
 
-    async def _serve(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+    async def _serve(self, ws: WebSocket) -> None:
         """Reads until the connection ends."""
         self._ws = ws
         self.connection += 1
-        self._drop_reason = ""
         self.protocol.connected()
         self.last_error = None
-        self._on_up()
         reason: str | None = None
         try:
-            reason = await self._read(ws)
+            self._on_up()
+            ws.begin(self._on_text, self._write_backlog)
+            reason = f"connection to Asterisk lost: {await ws.ended}"
             if self.protocol.state is State.FENCED and self._is_ghost():
                 reason = "an earlier attempt of our own took the application over"
                 ids, self.protocol = self.protocol.fence(), AriProtocol(self.protocol.prefix)
@@ -313,19 +267,12 @@ class AriSocket:
             raise AriReplaced("another program owns our application now")
         self._on_down(reason)
 
-    async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> str:
-        feed, now = self.protocol.feed, self._loop.time
-        while True:
-            message = await ws.receive()
-            self.heard += 1
-            if message.type is aiohttp.WSMsgType.TEXT:
-                for item in feed(message.data, now()):
-                    self._handle(item)
-                if self.protocol.state is State.FENCED:
-                    return "replaced"
-            elif message.type is not aiohttp.WSMsgType.BINARY:  # ARI has no binary frames
-                why = self._drop_reason or ws.exception() or f"close code {ws.close_code}"
-                return f"connection to Asterisk lost: {why}"
+    def _on_text(self, text: bytes) -> None:
+        self.heard += 1
+        for item in self.protocol.feed(text, self._loop.time()):
+            self._handle(item)
+        if self.protocol.state is State.FENCED and self._ws is not None:
+            self._ws.end("replaced")
 
     def _handle(self, item: Event | Reply | Malformed) -> None:
         if isinstance(item, Reply):
@@ -337,7 +284,7 @@ class AriSocket:
         else:
             self._on_event(item)
 
-    async def _ended(self, ws: aiohttp.ClientWebSocketResponse, reason: str | None) -> None:
+    async def _ended(self, ws: WebSocket, reason: str | None) -> None:
         self._ws = None
         if self.protocol.state is State.FENCED:
             self.fence()
@@ -350,19 +297,12 @@ class AriSocket:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._drain is not None:
-            self._drain.cancel()
-            await asyncio.wait([self._drain])
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            await ws.close()
+        await ws.close()
 
     def drop(self, reason: str) -> None:
         """Ends this connection because it carries nothing; another one follows."""
-        if self._ws is not None and (self._dropping is None or self._dropping.done()):
-            self._drop_reason = reason
-            self._dropping = self._loop.create_task(
-                self._ws.close(), name=f"ari-drop-{self._options.app}"
-            )
+        if self._ws is not None:
+            self._ws.end(reason)
 
     def fence(self) -> None:
         """Sends nothing any more; what is pending fails with ``AriReplaced``."""

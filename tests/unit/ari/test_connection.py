@@ -82,7 +82,7 @@ async def test_submit_writes_before_it_returns(peer: Peer, make_client: MakeClie
     client = await make_client(command_sockets=1)
     future = client.submit("GET", "asterisk/ping")
     # Nothing of ours runs from here on: the loop is not entered before the frame is in the kernel.
-    transport = client._commands[0]._ws._conn.transport  # type: ignore[union-attr]
+    transport = client._commands[0]._ws._transport  # type: ignore[union-attr]
     assert transport.get_write_buffer_size() == 0  # type: ignore[union-attr]
     assert (await future).body == {"n": 1}
 
@@ -413,7 +413,7 @@ async def test_requests_that_expire_before_the_kernel_takes_them_are_never_sent(
     connection.transport.pause_reading()
     big = "x" * 60_000
     sent = []
-    while client._commands[0]._drain is None:
+    while not client._commands[0]._ws.paused:  # type: ignore[union-attr]
         sent.append(client.submit("POST", "big", body=big))
     # The kernel is full: from here on frames wait in the client.
     late = [client.submit("POST", f"late/{n}", deadline_s=0.05) for n in range(5)]
@@ -434,7 +434,7 @@ async def test_a_line_that_dies_while_frames_wait(peer: Peer, make_client: MakeC
     connection = peer.live("vsek-cmd-1")
     connection.transport.pause_reading()
     futures = []
-    while client._commands[0]._drain is None:
+    while not client._commands[0]._ws.paused:  # type: ignore[union-attr]
         futures.append(client.submit("POST", "big", body="x" * 60_000))
     futures += [client.submit("POST", "waits") for _ in range(3)]
     connection.cut()
