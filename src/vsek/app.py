@@ -52,6 +52,7 @@ from vsek.switchboard.owner import Switchboard
 from vsek.switchboard.recordings import Recordings
 from vsek.switchboard.salvage import salvage
 from vsek.switchboard.shipper import Shipper
+from vsek.switchboard.sweep import Sweep
 from vsek.switchboard.translate import Translator
 from vsek.switchboard.writer import RecordWriter
 from vsek.tables import CallTable, NoteTable, RecordingTable, RecordTable
@@ -143,7 +144,7 @@ class _Process:
         )
         self.commander = AriCommander(self.ari, s.app, self._post)
         self.metrics = Metrics()
-        self.shelf = RecordingTable(connections)
+        self.shelf = RecordingTable(connections, leading[0])
         self.recordings = Recordings(self.ari, self.shelf, listening.examine, self._post)
         self.switchboard = Switchboard(
             self.journal,
@@ -164,6 +165,7 @@ class _Process:
             after_recovery=self._after_recovery,
             before_reconcile=self.ledger.before_reconcile if self.ledger is not None else None,
         )
+        self.sweep = Sweep(self.ari, self.shelf, lambda: self.switchboard.state, self._serving)
         self.keeper = self._make_keeper()
         self.watchman = self._make_watchman()
         self.watch = Watch(
@@ -275,6 +277,7 @@ class _Process:
             _kept_running("housekeeping", self._housekeeping),
             _kept_running("watch", self.watch.run),
             _kept_running("recordings", self.recordings.run),
+            _kept_running("sweep", self.sweep.run),
             _kept_running("heartbeat", self.heartbeat.run),
             *([_kept_running("ledger", self.ledger.run)] if self.ledger is not None else []),
             asyncio.create_task(server.serve([control]), name="control"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -101,8 +101,9 @@ class CallTable:
 class RecordingTable:
     """The shelf on which recordings are kept."""
 
-    def __init__(self, connections: pool.Pool) -> None:
+    def __init__(self, connections: pool.Pool, leadership: Leadership) -> None:
         self._pool = connections
+        self._leadership = leadership
 
     async def owed(self) -> Sequence[Owed]:
         """Recordings that were announced and have no audio yet."""
@@ -118,6 +119,13 @@ class RecordingTable:
         """There will be none."""
         async with pool.acquire(self._pool) as connection:
             await recordings.lost(connection, owed.call_id, owed.name, why)
+
+    async def unwanted(self, owners: Mapping[str, str], before: float) -> Sequence[str]:
+        """Those whose call ended before that moment and of which nothing is owed; none if another
+        switchboard leads."""
+        epoch = self._leadership.my_epoch
+        async with pool.acquire(self._pool) as connection:
+            return await recordings.unwanted(connection, owners, before, epoch=epoch)
 
     async def expire(self, keep_days: float) -> None:
         """Erase what was kept for long enough after its note was handed over."""

@@ -20,6 +20,8 @@ from vsek.errors import InputError
 from vsek.store.pool import timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vsek.domain.records import RecordingMade
     from vsek.store.pool import Connection
 
@@ -67,6 +69,20 @@ WHERE r.wav IS NOT NULL
       WHERE d.call_id = r.call_id AND (d.acked_at IS NULL OR d.acked_at > $1)
   )
   AND EXISTS (SELECT FROM vsek.note_due d WHERE d.call_id = r.call_id)
+"""
+
+# A call's end and the news of its recordings are written together, so a call that has ended has all
+# that there will be. Only the newest epoch is told anything.
+_UNWANTED_SQL = """
+SELECT w.name FROM unnest($1::text[], $2::text[]) AS w (name, call_id)
+JOIN vsek.calls AS c ON c.id = w.call_id
+WHERE c.id = ANY ($2) AND c.ended_at < $3
+  AND EXISTS (SELECT FROM vsek.journal WHERE epoch = $4)
+  AND NOT EXISTS (
+      SELECT FROM vsek.recordings AS r
+      WHERE r.call_id = w.call_id AND r.name = w.name
+        AND r.wav IS NULL AND r.lost = '' AND r.deleted_at IS NULL
+  )
 """
 
 _LOCK_DRAFT_SQL = "SELECT revision FROM vsek.note_drafts WHERE call_id = $1 FOR UPDATE"
@@ -182,6 +198,17 @@ async def awaited_until(conn: Connection, call_id: str) -> datetime | None:
     """Until when a note should wait for audio that is on its way; ``None``: nothing is."""
     since: datetime | None = await conn.fetchval(_AWAITED_SQL, call_id)
     return None if since is None else since + timedelta(seconds=WAIT_S)
+
+
+async def unwanted(
+    conn: Connection, owners: Mapping[str, str], before: float, *, epoch: int
+) -> list[str]:
+    """Which of these recordings (name → call) nobody will fetch: their call ended before that
+    moment (Unix seconds), and no audio is owed. None unless ``epoch`` is the newest."""
+    found = await conn.fetch(
+        _UNWANTED_SQL, list(owners), list(owners.values()), timestamp(before), epoch
+    )
+    return [row["name"] for row in found]
 
 
 async def of_call(conn: Connection, call_id: str) -> list[Recording]:

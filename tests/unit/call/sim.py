@@ -42,6 +42,7 @@ from vsek.domain.records import (
     Record,
     RecordingMade,
 )
+from vsek.switchboard.sweep import owner_of
 
 SOUND_S = 4.0
 EXAMINING_S = 0.5
@@ -531,8 +532,10 @@ class Sim:
         assert not self.asterisk.channels
         assert not self.asterisk.bridges
         made = {record.name for record in exchange.made}
-        # One whose deletion got lost is in no picture of Asterisk.
-        assert self.mortal or self.asterisk.stored <= made, "a recording stays behind"
+        # One whose deletion got lost is in no picture of Asterisk; it is swept up.
+        left = self.asterisk.stored - made
+        assert self.mortal or not left, "a recording stays behind"
+        assert {owner_of(name) for name in left} <= set(exchange.closed), "never swept up"
         idle = (AgentState.READY, AgentState.LOGGED_OUT, AgentState.PAUSED)
         assert all(agent.state in idle for agent in state.acd.agents.values())
         self._check_outcomes()
