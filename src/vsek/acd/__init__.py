@@ -6,6 +6,7 @@ from vsek.acd.decide import decide, match, take
 from vsek.acd.effects import Effect
 from vsek.acd.errors import AcdError
 from vsek.acd.events import Event
-from vsek.acd.state import Acd, AgentState, Rules
+from vsek.acd.rules import Rules
+from vsek.acd.state import Acd, AgentState
 
 __all__ = ["Acd", "AcdError", "AgentState", "Effect", "Event", "Rules", "decide", "match", "take"]

@@ -1,4 +1,4 @@
-"""The decisions: ``decide(acd, event, now)`` changes the state and says what is to be done.
+"""The decisions: ``take`` an event in, then ``match`` calls and agents; ``decide`` does both.
 
 Theory of operation
 -------------------
@@ -6,12 +6,13 @@ An event is translated into an input of one agent (and perhaps of one call); the
 :mod:`vsek.acd.table` say what state follows. Leaving and entering a state have consequences that do
 not depend on where from or where to: :meth:`_Step._leave` cancels the state's timer, takes back the
 offer that rings, closes the wrap-up; :meth:`_Step._enter` sets the timer and gives the place among
-the idle. At the end of *every* decision calls and agents are matched until one side is used up, so
-that nobody is idle while somebody waits.
+the idle. At the end of *every* decision calls and agents are matched (:mod:`vsek.acd.matching`), so
+that nobody is idle who may take a call that waits. A call that goes on waiting is looked after:
+treatments that are due are taken, and one timer wakes it when a circle opens, when it is no longer
+kept for somebody, or when its treatments are to be looked at again.
 
-Calls are served in the order of their arrival over all queues, agents in the order in which they
-became idle: somebody's idle time starts anew with login, and at the end of a pause, wrap-up or
-parking; not when an offer is taken back because the caller left.
+An agent's idle time starts anew with login, and at the end of a pause, wrap-up or parking; not when
+an offer is taken back because the caller left.
 
 News of offers that are over and timers that were cancelled or set anew are dropped: both can be
 under way while the decision that made them void is taken. An event that can only come from a
@@ -24,14 +25,20 @@ from typing import assert_never
 
 from vsek.acd import effects as fx
 from vsek.acd import events as ev
+from vsek.acd import treatment
 from vsek.acd.errors import AcdError
-from vsek.acd.state import Acd, Agent, AgentState, CallState, QueuedCall, Timer
+from vsek.acd.expected import Pace
+from vsek.acd.matching import Choice, keeper, next_pair
+from vsek.acd.rules import Action, Clearance, Rules
+from vsek.acd.state import AWAY, Acd, Agent, AgentState, CallState, QueuedCall, Timer
 from vsek.acd.table import AGENTS, CALLS, DETOURS, AgentInput, CallInput, Condition, Go, Never
 from vsek.domain.ids import AgentId, CallId, OfferId
 
-FAULT_PARK_MIN_S = 1.0
-"""After a technical fault an agent is parked at least this long, whatever the rules say: a
-softphone that fails at once would otherwise be rung in a tight loop."""
+PARK_MIN_S = 1.0
+"""Who did not take an offer is parked at least this long, whatever the rules say: the only agent
+there is would otherwise be rung again at once, in a tight loop if the softphone is broken."""
+
+_CALL_TIMER = "acd:call:"
 
 _TIMER_OF = {AgentState.OFFERED: "ring", AgentState.WRAP_UP: "wrap", AgentState.PARKED: "park"}
 _DUE = {
@@ -97,35 +104,62 @@ class _Step:
                 self._tell(agent_id, AgentInput.PAUSED, reason)
             case ev.CallQueued():
                 self._queue(event)
-            case ev.CallLeft(call_id):
-                self._left(call_id)
+            case ev.CallLeft(call_id, served):
+                self._left(call_id, served)
             case ev.OfferAccepted(offer_id):
                 self._offer_ended(offer_id, AgentInput.ACCEPTED, "")
             case ev.OfferFailed(offer_id, failure):
                 self._offer_ended(offer_id, AgentInput.OFFER_FAILED, failure)
-            case ev.AgentReleased(call_id, agent_id):
-                self._released(call_id, agent_id)
+            case ev.AgentReleased(call_id, agent_id, cut):
+                self._released(call_id, agent_id, cut)
             case ev.TimerDue(name, generation):
                 self._due(name, generation)
             case ev.RulesChanged(rules):
-                self.acd.rules = rules
+                self._change_rules(rules)
             case _:
                 assert_never(event)
 
     def match(self) -> None:
-        """Offer calls to agents until there are no more of one or the other."""
+        """Offer calls to agents until nobody who is ready may take a call that waits."""
         acd = self.acd
-        while (idle := acd.ready.first()) and (head := acd.heads.first()):
-            queued = acd.queues[head[1]].waiting.first()
-            assert queued is not None  # a queue without waiting calls is dropped
-            agent, call = acd.agents[idle[1]], acd.calls[queued[1]]
-            call.offers += 1
-            call.agent_id = agent.agent_id
-            self._move_call(call, CallInput.OFFER_MADE)
-            agent.call_id = call.call_id
-            agent.offer_id = OfferId(f"{call.call_id}.{call.offers}")
-            agent.wrap_up_s = call.wrap_up_s
-            self._move(agent, AgentInput.OFFER_MADE)
+        while acd.unmatched_calls or acd.unmatched_agents:
+            waiting = list(acd.unmatched_calls)
+            while (pair := next_pair(acd, self.now)) is not None:
+                self._offer(*pair)
+            for call_id in waiting:
+                call = acd.calls[call_id]
+                if call.state is CallState.WAITING:
+                    self._attend(call)
+
+    def _offer(self, call: QueuedCall, choice: Choice) -> None:
+        acd, agent = self.acd, choice.agent
+        if acd.observer is not None:
+            acd.observer(acd, call, agent)
+        acd.last_decision += 1
+        counts = acd.counts
+        decision = fx.Decision(
+            acd.last_decision,
+            acd.rules.version,
+            self.now - call.arrival,
+            call.circles,
+            choice.known,
+            counts[AgentState.READY],
+            choice.entitled,
+            counts[AgentState.OFFERED],
+            counts[AgentState.TALKING],
+            counts[AgentState.WRAP_UP],
+            counts[AgentState.PAUSED],
+            counts[AgentState.PARKED],
+            counts[AgentState.LOGGED_OUT],
+        )
+        call.offers += 1
+        call.agent_id = agent.agent_id
+        self._move_call(call, CallInput.OFFER_MADE)
+        agent.call_id = call.call_id
+        agent.offer_id = OfferId(f"{call.call_id}.{call.offers}")
+        agent.wrap_up_s = call.wrap_up_s
+        self._move(agent, AgentInput.OFFER_MADE)
+        self.effects.append(fx.Offer(agent.offer_id, call.call_id, agent.agent_id, decision))
 
     # What events mean to agents and calls
 
@@ -134,8 +168,11 @@ class _Step:
         if known is not None:
             known.leaving = False
             return
-        self.acd.agents[agent_id] = Agent(agent_id, self.now, "added")
+        agent = Agent(agent_id, self.now, "added", away_since=self.now)
+        self.acd.agents[agent_id] = agent
+        self.acd.assign_profile(agent)
         out = AgentState.LOGGED_OUT
+        self.acd.counts[out] += 1
         self.effects.append(fx.AgentChanged(agent_id, out, out, "added", None))
 
     def _tell(self, agent_id: AgentId, what: AgentInput, reason: str = "") -> None:
@@ -151,6 +188,7 @@ class _Step:
         else:
             agent.reachable = what is AgentInput.REACHABLE
         self._move(agent, what)
+        self._release_calls_of(agent_id)
 
     def _queue(self, event: ev.CallQueued) -> None:
         acd = self.acd
@@ -158,23 +196,47 @@ class _Step:
         if known is not None:
             self._move_call(known, CallInput.QUEUED)  # refused in every state
         acd.last_rank += 1
+        client = acd.rules.client(event.client_id)
+        knowing = tuple(dict.fromkeys(event.known))
         call = QueuedCall(
             event.call_id,
             event.client_id,
-            event.arrival,
+            self._place(event),
             acd.last_rank,
+            self.now,
             event.wrap_up_s,
+            client.group,
             offers=event.offers,
+            caller=event.caller,
+            vip=event.vip,
+            known=knowing,
+            hold_until=self.now + client.hold_s if knowing and event.sure else 0.0,
         )
         acd.calls[call.call_id] = call
-        acd.index_call(call)
+        self._wait(call)
 
-    def _left(self, call_id: CallId) -> None:
+    def _place(self, event: ev.CallQueued) -> float:
+        """The arrival that counts: that of an earlier call of the same caller, if it was soon."""
+        recent = self.acd.recent
+        while recent and (oldest := next(iter(recent))) and recent[oldest][1] < self.now:
+            del recent[oldest]
+        earlier = recent.pop(_caller_key(event), None) if event.caller else None
+        return event.arrival if earlier is None else min(earlier[0], event.arrival)
+
+    def _unserved(self, call: QueuedCall) -> None:
+        if call.caller:
+            recent, key = self.acd.recent, _caller_key(call)
+            recent.pop(key, None)
+            recent[key] = call.arrival, self.now + self.acd.rules.redial_s
+
+    def _left(self, call_id: CallId, served: bool) -> None:
         call = self.acd.calls.get(call_id)
         if call is None:
             return  # never queued, or already over
         agent_id = call.agent_id
         self._move_call(call, CallInput.LEFT)
+        if not served:
+            self._unserved(call)
         if agent_id is not None:
             self._move(self.acd.agents[agent_id], AgentInput.CALLER_LEFT)
 
@@ -184,13 +246,19 @@ class _Step:
             return  # taken back before
         self._move(self.acd.agents[agent_id], what, failure)
 
-    def _released(self, call_id: CallId, agent_id: AgentId) -> None:
+    def _released(self, call_id: CallId, agent_id: AgentId, cut: bool) -> None:
         agent = self.acd.agents.get(agent_id)
         if agent is None or agent.call_id != call_id:
             raise AcdError(f"Agent {agent_id} is released from call {call_id} without being in it")
+        call = self.acd.calls.get(call_id)
         self._move(agent, AgentInput.RELEASED)
+        if cut and call is not None:
+            self._unserved(call)
 
     def _due(self, name: str, generation: int) -> None:
+        if name.startswith(_CALL_TIMER):
+            self._wake(CallId(name.removeprefix(_CALL_TIMER)), generation)
+            return
         agent = self.acd.agents.get(AgentId(name.rpartition(":")[2]))
         if agent is None or agent.timer is None:
             return
@@ -199,20 +267,107 @@ class _Step:
         agent.timer = None
         self._move(agent, _DUE[agent.state])
 
+    def _change_rules(self, rules: Rules) -> None:
+        acd, old = self.acd, self.acd.rules
+        acd.rules = rules
+        for call in acd.calls.values():
+            was, now = old.client(call.client_id), rules.client(call.client_id)
+            if call.group == was.group:
+                call.group = now.group
+            taken = {was.treatments[number]: at for number, at in call.treated.items()}
+            call.treated = {
+                number: taken[treatment]
+                for number, treatment in enumerate(now.treatments)
+                if treatment in taken
+            }
+            call.circles = self._open_circles(call)
+        acd.rebuild()
+        for call in acd.calls.values():
+            if call.state is CallState.WAITING:
+                acd.unmatched_calls[call.call_id] = None
+                self._release_unkept(call)
+        acd.unmatched_agents.update(dict.fromkeys(acd.index.ready))
+
     # Calls
 
     def _move_call(self, call: QueuedCall, what: CallInput) -> None:
         step = CALLS[call.state][what]
         if isinstance(step, Never):
             raise AcdError(f"Call {call.call_id} is {call.state}, got {what!r}: {step.why}")
+        if call.state is CallState.WAITING:
+            self.acd.leave_wait(call)
+            call.held = False
+            self._cancel_timer(call)
         if step.target is None:
             del self.acd.calls[call.call_id]
-            self.acd.unindex_call(call)
             return
         call.state = step.target
         if call.state is CallState.WAITING:
             call.agent_id = None
-        self.acd.index_call(call)
+            self._wait(call)
+
+    def _wait(self, call: QueuedCall) -> None:
+        """The call waits from now on; matching decides for whom."""
+        call.circles = self._open_circles(call)
+        if call.hold_until <= self.now:
+            call.hold_until = 0.0
+        self.acd.await_agent(call)
+        self.acd.unmatched_calls[call.call_id] = None
+
+    def _open_circles(self, call: QueuedCall) -> int:
+        waited = max(0.0, self.now - call.arrival)
+        return sum(c.after_s <= waited for c in self.acd.rules.group(call.group).circles)
+
+    def _attend(self, call: QueuedCall) -> None:
+        """Look after a call that nobody takes at once."""
+        acd = self.acd
+        if not call.waited:
+            call.waited = True
+            pace = acd.paces.get(call.group)
+            others = acd.index.by_group[call.group] - 1
+            call.expected_s = pace.expected_s(others) if pace is not None else None
+        for number, wanted in treatment.due(acd, call, self.now):
+            call.treated[number] = self.now
+            if wanted.action is Action.REGROUP:
+                self._regroup(call, wanted.detail)
+                return
+            self.effects.append(fx.Treat(call.call_id, wanted.action, wanted.detail))
+        looks = [treatment.look_again_at(acd, call, self.now)]
+        circles = acd.rules.group(call.group).circles
+        if call.circles < len(circles):
+            looks.append(call.arrival + circles[call.circles].after_s)
+        if call.held:
+            looks.append(call.hold_until)
+        deadline = min((at for at in looks if at is not None), default=None)
+        if deadline is None:
+            self._cancel_timer(call)
+        elif call.timer is None or call.timer.deadline != deadline:
+            self._cancel_timer(call)
+            call.timer = self._timer(f"{_CALL_TIMER}{call.call_id}", deadline)
+
+    def _regroup(self, call: QueuedCall, group: str) -> None:
+        self.acd.leave_wait(call)
+        call.held = False
+        call.group = group
+        self.effects.append(fx.Regrouped(call.call_id, group))
+        self._wait(call)
+
+    def _wake(self, call_id: CallId, generation: int) -> None:
+        call = self.acd.calls.get(call_id)
+        if call is None or call.timer is None or call.timer.generation != generation:
+            return
+        call.timer = None
+        if call.held and call.hold_until <= self.now:
+            call.held, call.hold_until = False, 0.0
+        self.acd.unindex_call(call)
+        call.circles = self._open_circles(call)
+        self.acd.unmatched_calls[call_id] = None
+
+    def _release_unkept(self, call: QueuedCall) -> None:
+        """Keep the call no longer if nobody for whom it is kept will come."""
+        if call.held and keeper(self.acd, call) is None:
+            call.held = False
+            self.acd.unmatched_calls[call.call_id] = None
 
     # Agents
 
@@ -224,7 +379,7 @@ class _Step:
             return
         old, call_id = agent.state, agent.call_id
         park_s = self._park_s(what, failure)
-        target = _target(agent, step.target, park_s)
+        target = _target(agent, step.target)
         match target:
             case None:
                 reason = "removed"
@@ -241,31 +396,60 @@ class _Step:
         self.effects.append(
             fx.AgentChanged(agent.agent_id, old, target or AgentState.LOGGED_OUT, reason, call_id)
         )
+        self._count(agent, target)
         if target is None:
             del self.acd.agents[agent.agent_id]
-            return
-        agent.state, agent.since, agent.reason = target, self.now, reason
-        self._enter(agent, park_s, keeps_place=step.keeps_place)
+            del self.acd.profiles[agent.agent_id]
+        else:
+            agent.state, agent.since, agent.reason = target, self.now, reason
+            self._enter(agent, park_s, keeps_place=step.keeps_place)
+        self._release_calls_of(agent.agent_id)
+
+    def _count(self, agent: Agent, target: AgentState | None) -> None:
+        """Bring the counts in line with a change of state to come, and the shift."""
+        acd, was_away = self.acd, agent.state in AWAY
+        is_away = target is None or target in AWAY
+        if is_away and not was_away:
+            agent.away_since = self.now
+        elif was_away and not is_away:
+            gone, agent.away_since = agent.away_since, None
+            if gone is not None and self.now - gone >= acd.rules.shift_gap_s:
+                agent.calls, agent.talked_s, agent.new_clients = 0, 0.0, {}
+                acd.assign_profile(agent)
+        acd.profiles[agent.agent_id].present += was_away - is_away
+        acd.counts[agent.state] -= 1
+        if target is not None:
+            acd.counts[target] += 1
+
+    def _release_calls_of(self, agent_id: AgentId) -> None:
+        """Calls that are kept for an agent who will not come soon are for everybody."""
+        agent = self.acd.agents.get(agent_id)
+        if agent is not None and agent.state is AgentState.READY:
+            return  # takes them
+        for call_id in list(self.acd.index.known.get(agent_id, ())):
+            self._release_unkept(self.acd.calls[call_id])
 
     def _leave(self, agent: Agent, what: AgentInput) -> None:
         acd = self.acd
-        if agent.timer is not None:
-            self.effects.append(fx.CancelTimer(agent.timer.name))
-            agent.timer = None
+        self._cancel_timer(agent)
         match agent.state:
             case AgentState.READY:
-                acd.ready.discard(agent.agent_id)
+                acd.index.unset_ready(agent.agent_id)
+                acd.unmatched_agents.pop(agent.agent_id, None)
             case AgentState.OFFERED:
                 offer_id, call = _engagement(acd, agent)
                 del acd.offers[offer_id]
                 if what in _WITHDRAWN_BY:
                     self.effects.append(fx.WithdrawOffer(offer_id, _WITHDRAWN_BY[what]))
-                if call is not None:
-                    accepted = what is AgentInput.ACCEPTED
-                    self._move_call(call, CallInput.ACCEPTED if accepted else CallInput.OFFER_ENDED)
+                if call is not None and what is AgentInput.ACCEPTED:
+                    self._move_call(call, CallInput.ACCEPTED)
+                    self._answered(call, agent)
+                elif call is not None:
+                    self._move_call(call, CallInput.OFFER_ENDED)
             case AgentState.TALKING:
                 _, call = _engagement(acd, agent)
                 assert call is not None  # it leaves with its agent, not before
+                agent.talked_s += max(0.0, self.now - agent.since)
                 self._move_call(call, CallInput.RELEASED)
             case AgentState.WRAP_UP:
                 self._end_wrap_up(agent)
@@ -279,50 +463,69 @@ class _Step:
             if agent.state is not AgentState.WRAP_UP:
                 agent.call_id = None
         match agent.state:
-            case AgentState.READY if not keeps_place:
-                acd.last_rank += 1
-                agent.idle_rank = acd.last_rank
+            case AgentState.READY:
+                if not keeps_place:
+                    acd.last_rank += 1
+                    agent.idle_rank = acd.last_rank
+                acd.index_ready(agent)
+                acd.unmatched_agents[agent.agent_id] = None
             case AgentState.OFFERED:
-                offer_id, call = _engagement(acd, agent)
-                assert call is not None  # it has just been taken from its queue
+                offer_id, _ = _engagement(acd, agent)
+                acd.offers[offer_id] = agent.agent_id
                 self._set_timer(agent, acd.rules.ring_timeout_s)
-                self.effects.append(fx.Offer(offer_id, call.call_id, agent.agent_id))
             case AgentState.WRAP_UP:
-                self._set_timer(agent, agent.wrap_up_s)
+                if agent.wrap_up_s > 0:
+                    self._set_timer(agent, agent.wrap_up_s)
             case AgentState.PARKED:
                 self._set_timer(agent, park_s)
             case AgentState.PAUSED:
                 agent.pause_wanted = None
             case _:
                 pass
-        acd.index_agent(agent)
+
+    def _answered(self, call: QueuedCall, agent: Agent) -> None:
+        """The call has found its agent: what is counted of both."""
+        acd = self.acd
+        agent.calls += 1
+        waited_s = max(0.0, self.now - call.queued_at)
+        expected_s = call.expected_s if call.waited else 0.0
+        self.effects.append(fx.Answered(call.call_id, waited_s, expected_s))
+        if call.waited:
+            pace = acd.paces.setdefault(call.group, Pace())
+            pace.answered(self.now, call.group in acd.index.by_group)
+        who = acd.profiles[agent.agent_id].who
+        if who.clearance(call.group) is Clearance.LEARNING and call.client_id not in agent.met:
+            agent.met.add(call.client_id)
+            agent.new_clients[call.group] = agent.new_clients.get(call.group, 0) + 1
+            acd.assign_profile(agent)
 
     def _end_wrap_up(self, agent: Agent) -> None:
         assert agent.call_id is not None
         self.effects.append(fx.WrapUpEnded(agent.call_id, agent.agent_id, self.now))
 
     def _set_timer(self, agent: Agent, seconds: float) -> None:
+        name = f"acd:{_TIMER_OF[agent.state]}:{agent.agent_id}"
+        agent.timer = self._timer(name, self.now + seconds)
+
+    def _timer(self, name: str, deadline: float) -> Timer:
         self.acd.last_generation += 1
-        agent.timer = Timer(
-            f"acd:{_TIMER_OF[agent.state]}:{agent.agent_id}",
-            self.acd.last_generation,
-            self.now + seconds,
-        )
-        self.effects.append(
-            fx.SetTimer(agent.timer.name, agent.timer.generation, agent.timer.deadline)
-        )
+        timer = Timer(name, self.acd.last_generation, deadline)
+        self.effects.append(fx.SetTimer(name, timer.generation, deadline))
+        return timer
+
+    def _cancel_timer(self, owner: Agent | QueuedCall) -> None:
+        if owner.timer is not None:
+            self.effects.append(fx.CancelTimer(owner.timer.name))
+            owner.timer = None
 
     def _park_s(self, what: AgentInput, failure: str) -> float:
         rules = self.acd.rules
-        if what is AgentInput.RING_DUE:
-            return rules.rona_park_s
-        match failure:
-            case ev.OfferFailure.REFUSED:
-                return rules.refusal_park_s
-            case ev.OfferFailure.UNREACHABLE:
-                return max(rules.rona_park_s, FAULT_PARK_MIN_S)
-            case _:
-                return max(rules.refusal_park_s, FAULT_PARK_MIN_S)
+        unreachable = failure is ev.OfferFailure.UNREACHABLE or what is AgentInput.RING_DUE
+        return max(rules.rona_park_s if unreachable else rules.refusal_park_s, PARK_MIN_S)
+
+
+def _caller_key(of: ev.CallQueued | QueuedCall) -> str:
+    return f"{of.client_id}|{of.caller}"
 
 
 def _engagement(acd: Acd, agent: Agent) -> tuple[OfferId, QueuedCall | None]:
@@ -332,12 +535,11 @@ def _engagement(acd: Acd, agent: Agent) -> tuple[OfferId, QueuedCall | None]:
     return agent.offer_id, acd.calls.get(agent.call_id)
 
 
-def _target(agent: Agent, target: AgentState | None, park_s: float) -> AgentState | None:
+def _target(agent: Agent, target: AgentState | None) -> AgentState | None:
     """Where somebody bound for ``target`` ends up."""
     holds = {
         Condition.LEAVING: agent.leaving,
-        Condition.NO_WRAP_UP: agent.wrap_up_s <= 0,
-        Condition.NO_PARKING: park_s <= 0,
+        Condition.NO_WRAP_UP: agent.wrap_up_s == 0,
         Condition.PAUSE_WANTED: agent.pause_wanted is not None,
         Condition.OFFLINE: not agent.reachable,
     }

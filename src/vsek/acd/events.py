@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from vsek.acd.state import Rules
+from vsek.acd.rules import Rules
 from vsek.domain.ids import AgentId, CallId, ClientId, OfferId
 
 
@@ -56,7 +56,7 @@ class AgentPaused(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-class CallQueued(msgspec.Struct, frozen=True, tag=True):
+class CallQueued(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A call waits for an agent. ``arrival`` gives its place, also when it is queued again after
     an agent who answered was lost; ``offers`` is then the number of offers made so far, so that
     no offer id is used twice."""
@@ -65,15 +65,26 @@ class CallQueued(msgspec.Struct, frozen=True, tag=True):
     client_id: ClientId
     arrival: float
     wrap_up_s: float
+    """Below 0: the wrap-up has no end of its own, see :class:`AgentReadied`."""
     offers: int = 0
+    caller: str = ""
+    """What the caller is recognised by (the number); empty: not at all. Who calls the same client
+    again soon keeps the place."""
+    vip: bool = False
+    known: tuple[AgentId, ...] = ()
+    """Agents who know the matter, the best one first."""
+    sure: bool = False
+    """The caller is known for certain, so the call may be kept for one of ``known``."""
 
 
 class CallLeft(msgspec.Struct, frozen=True, tag=True):
     """The caller is gone, or the call ends otherwise, before an agent answered. A call that the
     distribution does not know is ignored; for one that an agent talks with there is
-    :class:`AgentReleased`."""
+    :class:`AgentReleased`. ``served``: the caller got something else (a callback, voicemail), so
+    that calling again is no claim to the old place."""
 
     call_id: CallId
+    served: bool = False
 
 
 class OfferAccepted(msgspec.Struct, frozen=True, tag=True):
@@ -92,10 +103,12 @@ class OfferFailed(msgspec.Struct, frozen=True, tag=True):
 
 class AgentReleased(msgspec.Struct, frozen=True, tag=True):
     """The talk is over, whoever ended it; also when caller and agent were never joined. The call
-    leaves the distribution, the agent goes into wrap-up."""
+    leaves the distribution, the agent goes into wrap-up. ``cut``: the talk was cut off by a fault;
+    who calls again keeps the place."""
 
     call_id: CallId
     agent_id: AgentId
+    cut: bool = False
 
 
 class TimerDue(msgspec.Struct, frozen=True, tag=True):
@@ -106,7 +119,8 @@ class TimerDue(msgspec.Struct, frozen=True, tag=True):
 
 
 class RulesChanged(msgspec.Struct, frozen=True, tag=True):
-    """Other times from now on; timers that already run stay."""
+    """Other rules from now on; timers that already run stay. Nobody loses a call, a wrap-up, a
+    place or a count."""
 
     rules: Rules
 

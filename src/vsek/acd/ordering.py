@@ -33,6 +33,10 @@ class PriorityQueue(Generic[Key, Item]):
     def __contains__(self, item: Item) -> bool:
         return item in self._keys
 
+    def key(self, item: Item) -> Key:
+        """The key of an item that is in; raises ``KeyError`` for another."""
+        return self._keys[item]
+
     def items(self) -> dict[Item, Key]:
         """All items with their keys, in no particular order."""
         return dict(self._keys)

@@ -194,14 +194,12 @@ class Condition(StrEnum):
 
     LEAVING = "removed meanwhile"
     NO_WRAP_UP = "no wrap-up time"
-    NO_PARKING = "no parking time"
     PAUSE_WANTED = "pause wanted"
     OFFLINE = "not registered"
 
 
 DETOURS: Mapping[AgentState, tuple[tuple[Condition, AgentState | None], ...]] = {
     _S.WRAP_UP: ((Condition.LEAVING, None), (Condition.NO_WRAP_UP, _S.READY)),
-    _S.PARKED: ((Condition.NO_PARKING, _S.READY),),
     _S.READY: ((Condition.PAUSE_WANTED, _S.PAUSED), (Condition.OFFLINE, _S.LOGGED_OUT)),
 }
 

@@ -85,6 +85,15 @@ def _carry_out(desk: Desk, wanted: list[acd_effects.Effect]) -> None:
             case acd_effects.WrapUpEnded():
                 due_at = effect.at + desk.state.directory.note_grace_s
                 desk.do(NoteDueMoved(effect.call_id, effect.agent_id, due_at))
+            case acd_effects.Answered():
+                call = desk.state.calls[effect.call_id]
+                call.waited_s, call.expected_s = effect.waited_s, effect.expected_s
+            case acd_effects.Regrouped():
+                call = desk.state.calls[effect.call_id]
+                desk.step(call, "regrouped", group=effect.group)
+            case acd_effects.Treat():
+                call = desk.state.calls[effect.call_id]
+                desk.step(call, "treated", action=effect.action, detail=effect.detail)
             case acd_effects.SetTimer() | acd_effects.CancelTimer() | acd_effects.AgentChanged():
                 desk.do(effect)
             case _:

@@ -10,7 +10,8 @@ from enum import StrEnum
 import msgspec
 
 from vsek.acd.hours import DayHours, OpenSpan
-from vsek.acd.state import Acd, Rules
+from vsek.acd.rules import Rules
+from vsek.acd.state import Acd
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId, OfferId
 from vsek.domain.outcomes import CALLER_HANGUP, Finding, Outcome, Stage
 
@@ -150,6 +151,10 @@ class Call(msgspec.Struct):
     agent_id: AgentId | None = None
     """The agent who took the call."""
     answered_at: float | None = None
+    waited_s: float = 0.0
+    """How long the call waited for the agent who took it, in seconds."""
+    expected_s: float | None = None
+    """How long that was expected to take, when the call began to wait."""
     offers: int = 0
     steps: int = 0
 

@@ -17,8 +17,10 @@ what counts.
 
 from __future__ import annotations
 
+import msgspec
+
 from vsek.acd import events as acd_events
-from vsek.acd.effects import CancelTimer, Offer, WithdrawOffer
+from vsek.acd.effects import DECISION_COUNTS, CancelTimer, Decision, Offer, WithdrawOffer
 from vsek.call import effects as do
 from vsek.call import screening
 from vsek.call.desk import (
@@ -127,7 +129,7 @@ def offer(desk: Desk, call: Call, made: Offer) -> None:
     call.legs[leg.channel_id] = leg
     call.leg_id = leg.channel_id
     desk.state.channels[leg.channel_id] = call.call_id
-    desk.step(call, "offered", agent=made.agent_id)
+    desk.step(call, "offered", agent=made.agent_id, **_decision(made.decision))
     desk.do(
         do.CreateLeg(
             call.call_id,
@@ -141,6 +143,16 @@ def offer(desk: Desk, call: Call, made: Offer) -> None:
     if not call.bridge_id:
         call.bridge_id = f"{OURS}{call.call_id}"
         desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
+
+
+def _decision(decision: Decision) -> dict[str, str]:
+    """What the timeline tells of a decision; counts of nobody are left out."""
+    told = {"sequence": str(decision.sequence), "waited_s": f"{decision.waited_s:.3f}"}
+    counts = msgspec.structs.asdict(decision)
+    for name in ("rules_version", "circle", "known", *DECISION_COUNTS):
+        if counts[name]:
+            told[name] = str(int(counts[name]))
+    return told
 
 
 def withdraw(desk: Desk, call: Call, withdrawn: WithdrawOffer) -> None:
@@ -182,8 +194,11 @@ def leg_up(desk: Desk, call: Call, leg: Leg) -> None:
             desk.do(CancelTimer(guard_of(call)))
             answer(desk, call)
         connect(desk, call, leg)
-    desk.step(call, "agent_answered", agent=leg.agent_id)
     desk.distribute(desk, acd_events.OfferAccepted(leg.offer_id))
+    waited = {"waited_s": f"{call.waited_s:.3f}"}
+    if call.expected_s is not None:
+        waited["expected_s"] = f"{call.expected_s:.3f}"
+    desk.step(call, "agent_answered", agent=leg.agent_id, **waited)
 
 
 def caller_joined(desk: Desk, call: Call) -> None:

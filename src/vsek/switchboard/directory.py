@@ -8,7 +8,7 @@ from datetime import date
 import structlog
 
 from vsek.acd.hours import DayHours, OpenSpan
-from vsek.acd.state import Rules
+from vsek.acd.rules import Rules
 from vsek.call.model import AgentEntry, ClientScript, Screening
 from vsek.call.model import Directory as CallDirectory
 from vsek.domain.client import Client, Policy

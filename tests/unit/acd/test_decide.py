@@ -6,11 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from vsek.acd import AcdError, decide, match, take
 from vsek.acd.effects import (
     AgentChanged,
+    Answered,
     CancelTimer,
+    Decision,
     Effect,
     Offer,
     SetTimer,
@@ -35,11 +38,14 @@ from vsek.acd.events import (
     TimerDue,
 )
 from vsek.acd.invariants import check
-from vsek.acd.state import Acd, AgentState, CallState, Rules
+from vsek.acd.rules import Rules
+from vsek.acd.state import Acd, AgentState, CallState
 from vsek.acd.table import AGENTS, AgentInput, Go, Never
 from vsek.domain.ids import AgentId, CallId, ClientId, OfferId
 
 ANNA, BERT, CARL = AgentId("anna"), AgentId("bert"), AgentId("carl")
+ANY = Decision(0, 0, 0, 0, False, 0, 0, 0, 0, 0, 0, 0, 0)
+"""Stands for the decision in the effects that :class:`House` returns; see ``decisions``."""
 RULES = Rules(ring_timeout_s=20, rona_park_s=60, refusal_park_s=10)
 
 
@@ -49,6 +55,7 @@ class House:
     def __init__(self, *agents: AgentId, rules: Rules = RULES) -> None:
         self.acd = Acd(rules)
         self.now = 1000.0
+        self.decisions: list[Decision] = []
         for agent_id in agents:
             self.send(AgentAdded(agent_id))
             self.send(AgentReachable(agent_id, True))
@@ -57,7 +64,8 @@ class House:
         self.now += after
         effects = decide(self.acd, event, self.now)
         check(self.acd)
-        return effects
+        self.decisions += [e.decision for e in effects if isinstance(e, Offer)]
+        return [replace(e, decision=ANY) if isinstance(e, Offer) else e for e in effects]
 
     def call(
         self,
@@ -102,10 +110,11 @@ def test_a_call_from_beginning_to_end() -> None:
     assert house.call("c1") == [
         AgentChanged(ANNA, AgentState.READY, AgentState.OFFERED, "offer", CallId("c1")),
         SetTimer("acd:ring:anna", 1, house.now + 20),
-        Offer(OfferId("c1.1"), CallId("c1"), ANNA),
+        Offer(OfferId("c1.1"), CallId("c1"), ANNA, ANY),
     ]
     assert house.send(accepted("c1")) == [
         CancelTimer("acd:ring:anna"),
+        Answered(CallId("c1"), 1.0, 0.0),
         AgentChanged(ANNA, AgentState.OFFERED, AgentState.TALKING, "answered", CallId("c1")),
     ]
     assert house.send(AgentReleased(CallId("c1"), ANNA)) == [
@@ -159,7 +168,7 @@ def test_calls_are_served_in_order_of_arrival_over_all_queues() -> None:
         house.send(AgentAdded(AgentId(agent_id)))
         (offer,) = offers(house.send(AgentReachable(AgentId(agent_id), True)))
         assert offer.call_id == call_id
-    assert house.acd.queues == {}
+    assert house.acd.index.lanes == {}
 
 
 def test_a_call_that_talks_has_no_place() -> None:
@@ -178,7 +187,7 @@ def test_a_waiting_caller_leaves() -> None:
     assert list(house.acd.calls) == ["c2"]
     assert house.send(CallLeft(CallId("c1"))) == []
     house.send(CallLeft(CallId("c2")))
-    assert house.acd.queues == {}
+    assert house.acd.index.lanes == {}
 
 
 # No answer, refusal, faults
@@ -193,7 +202,7 @@ def test_no_answer_goes_on_to_the_next_and_parks() -> None:
         SetTimer("acd:park:anna", 2, house.now + 60),
         AgentChanged(BERT, AgentState.READY, AgentState.OFFERED, "offer", CallId("c1")),
         SetTimer("acd:ring:bert", 3, house.now + 20),
-        Offer(OfferId("c1.2"), CallId("c1"), BERT),
+        Offer(OfferId("c1.2"), CallId("c1"), BERT, ANY),
     ]
 
 
@@ -214,33 +223,32 @@ def test_a_call_keeps_its_place_while_offered() -> None:
         (OfferFailure.UNREACHABLE, RULES, 60),
         (OfferFailure.LOST, RULES, 10),
         (OfferFailure.FAILED, RULES, 10),
-        (OfferFailure.REFUSED, Rules(20, 0, 0), None),
+        (OfferFailure.REFUSED, Rules(20, 0, 0), 1),
         (OfferFailure.UNREACHABLE, Rules(20, 0, 0), 1),
         (OfferFailure.LOST, Rules(20, 0, 0), 1),
         (OfferFailure.FAILED, Rules(20, 0, 0), 1),
     ],
 )
-def test_parking(failure: OfferFailure, rules: Rules, seconds: float | None) -> None:
+def test_parking(failure: OfferFailure, rules: Rules, seconds: float) -> None:
     house = House(ANNA, BERT, rules=rules)
     house.call("c1")
     effects = house.send(OfferFailed(OfferId("c1.1"), failure))
     assert not any(isinstance(effect, WithdrawOffer) for effect in effects)
-    assert offers(effects) == [Offer(OfferId("c1.2"), CallId("c1"), BERT)]
+    assert offers(effects) == [Offer(OfferId("c1.2"), CallId("c1"), BERT, ANY)]
     anna = house.acd.agents[ANNA]
     assert anna.reason == failure
-    if seconds is None:
-        assert anna.state is AgentState.READY
-    else:
-        assert anna.state is AgentState.PARKED
-        assert anna.timer is not None
-        assert anna.timer.deadline == house.now + seconds
+    assert anna.state is AgentState.PARKED
+    assert anna.timer is not None
+    assert anna.timer.deadline == house.now + seconds
 
 
-def test_without_parking_the_next_one_is_asked_before_the_same_again() -> None:
-    house = House(ANNA, BERT, rules=Rules(20, 0, 0))
+def test_the_only_agent_is_not_rung_again_at_once() -> None:
+    house = House(ANNA, rules=Rules(20, 0, 0))
     house.call("c1")
-    assert offers(house.due(ANNA))[0].agent_id == BERT
-    assert offers(house.due(BERT))[0].agent_id == ANNA
+    assert offers(house.due(ANNA)) == []
+    assert house.state(ANNA) is AgentState.PARKED
+    (offer,) = offers(house.due(ANNA))
+    assert (offer.agent_id, offer.offer_id) == (ANNA, "c1.2")
 
 
 def test_parking_ends_with_its_timer_or_by_readying() -> None:
@@ -291,7 +299,7 @@ def test_an_offer_ends_when_the_softphone_disappears() -> None:
     house.call("c1")
     effects = house.send(AgentReachable(ANNA, False))
     assert effects[1] == WithdrawOffer(OfferId("c1.1"), Withdrawal.AGENT_GONE)
-    assert offers(effects) == [Offer(OfferId("c1.2"), CallId("c1"), BERT)]
+    assert offers(effects) == [Offer(OfferId("c1.2"), CallId("c1"), BERT, ANY)]
     assert house.state(ANNA) is AgentState.LOGGED_OUT
 
 

@@ -63,11 +63,10 @@ def forgotten_queue(acd: Acd) -> None:
         (lambda acd: setattr(acd.agents[C], "state", AgentState.LOGGED_OUT), "is reachable"),
         (lambda acd: setattr(acd.agents[C], "leaving", True), "should be gone"),
         (lambda acd: setattr(acd.agents[C], "pause_wanted", "x"), "should be paused"),
-        (lambda acd: acd.ready.discard(C), "index of ready agents"),
+        (lambda acd: acd.index.unset_ready(C), "index of ready agents"),
         (lambda acd: acd.offers.clear(), "index of offers"),
-        (lambda acd: acd.heads.put(ClientId("x"), (0.0, 1)), "index of queues"),
         (forgotten_queue, "index of waiting calls"),
-        (idle_while_waiting, "somebody is idle while somebody waits"),
+        (idle_while_waiting, "agent c is idle while call c2 waits"),
     ],
 )
 def test_damage_is_seen(damage: Callable[[Acd], object], seen: str) -> None:

@@ -40,7 +40,8 @@ from vsek.acd.events import (
     TimerDue,
 )
 from vsek.acd.invariants import check
-from vsek.acd.state import Acd, AgentState, CallState, Rules
+from vsek.acd.rules import Rules
+from vsek.acd.state import Acd, AgentState, CallState
 from vsek.domain.ids import AgentId, CallId, ClientId, OfferId
 
 _AGENTS = st.sampled_from([AgentId(name) for name in ("anna", "bert", "carl", "dora")])
@@ -76,7 +77,7 @@ class Distribution(RuleBasedStateMachine):
         made = 0
         for effect in effects:
             match effect:
-                case Offer(offer_id, call_id, agent_id):
+                case Offer(offer_id, call_id, agent_id, _):
                     made += 1
                     assert offer_id not in self.offers
                     assert offer_id not in self.over, "an offer id is used twice"
@@ -247,8 +248,8 @@ class Distribution(RuleBasedStateMachine):
         self.promises()
         assert not self.acd.agents
         assert not self.acd.calls
-        assert not self.acd.queues
-        assert not self.acd.heads.items()
+        assert not self.acd.index.lanes
+        assert not self.acd.index.ready
         assert not self.timers
         assert not self.offers
         assert self.released == self.wrapped

@@ -26,7 +26,8 @@ import msgspec
 from tests.unit.call.world import AGENTS, Asterisk, Channel, House, directory
 
 from vsek.acd.events import AgentPaused, AgentReadied, TimerDue
-from vsek.acd.state import AgentState, Rules
+from vsek.acd.rules import Rules
+from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call.decide import decide

@@ -17,7 +17,8 @@ from tests.unit.call.world import (
 
 from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied, TimerDue
-from vsek.acd.state import AgentState, Rules
+from vsek.acd.rules import Rules
+from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call.decide import decide, find_client

@@ -24,7 +24,8 @@ from tests.unit.call.world import (
 )
 
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied
-from vsek.acd.state import AgentState, Rules
+from vsek.acd.rules import Rules
+from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.domain.ids import OURS, AgentId, ChannelId

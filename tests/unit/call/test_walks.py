@@ -17,7 +17,7 @@ import pytest
 from tests.unit.call.test_machine import Telephony
 from tests.unit.call.world import AGENTS, CLOSED, GREET, KEYS, MUTE, RING, SCREEN, UNKNOWN
 
-from vsek.acd.state import Rules
+from vsek.acd.rules import Rules
 from vsek.domain.outcomes import Finding
 
 WALKS = 60

@@ -19,7 +19,8 @@ from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
 from vsek.acd.events import AgentReachable, TimerDue
 from vsek.acd.hours import OpenSpan
 from vsek.acd.invariants import check
-from vsek.acd.state import AgentState, Rules
+from vsek.acd.rules import Rules
+from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call.decide import decide

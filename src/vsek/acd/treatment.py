@@ -1,0 +1,62 @@
+"""What is done for a call that nobody can take in time, and when to look again."""
+
+from __future__ import annotations
+
+from vsek.acd.hours import is_open
+from vsek.acd.index import bits
+from vsek.acd.rules import RECHECK_S, Action, Treatment
+from vsek.acd.state import Acd, QueuedCall
+
+
+def due(acd: Acd, call: QueuedCall, now: float) -> list[tuple[int, Treatment]]:
+    """The treatments of a waiting call that are to be taken now, with their numbers."""
+    treatments = acd.rules.client(call.client_id).treatments
+    return [
+        (number, treatment)
+        for number, treatment in enumerate(treatments)
+        if _time_for(call, number, treatment) <= now and _holds(acd, call, treatment, now)
+    ]
+
+
+def look_again_at(acd: Acd, call: QueuedCall, now: float) -> float | None:
+    """When (Unix seconds) a treatment of a waiting call may be due next; ``None``: never."""
+    treatments = acd.rules.client(call.client_id).treatments
+    times = [_time_for(call, number, t) for number, t in enumerate(treatments)]
+    looks = [now + RECHECK_S if at <= now else at for at in times if at != _NEVER]
+    return min(looks, default=None)
+
+
+def expected_s(acd: Acd, call: QueuedCall) -> float | None:
+    """How long, in seconds, a call that waits will go on waiting; ``None``: not known."""
+    pace = acd.paces.get(call.group)
+    if pace is None:
+        return None
+    ahead = acd.place(call.call_id)
+    return pace.expected_s(ahead) if ahead is not None else None
+
+
+_NEVER = float("inf")
+
+
+def _time_for(call: QueuedCall, number: int, treatment: Treatment) -> float:
+    last = call.treated.get(number)
+    if last is None:
+        return call.queued_at + treatment.after_s
+    repeated = treatment.action is Action.ANNOUNCE and treatment.every_s > 0
+    return last + treatment.every_s if repeated else _NEVER
+
+
+def _holds(acd: Acd, call: QueuedCall, treatment: Treatment, now: float) -> bool:
+    if treatment.waiting > acd.index.by_group[call.group] - 1:
+        return False
+    if treatment.nobody and _anybody(acd, call):
+        return False
+    if treatment.expected_s > 0 and (expected_s(acd, call) or 0.0) < treatment.expected_s:
+        return False
+    return is_open(treatment.hours, treatment.timezone, now, treatment.days)
+
+
+def _anybody(acd: Acd, call: QueuedCall) -> bool:
+    need = acd.full_need(call)
+    profiles = acd.index.profiles
+    return any(profiles[number].present for number in bits(need.mask | need.learners))
