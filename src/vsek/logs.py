@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TextIO, cast
 
 import msgspec
 import structlog
-from structlog.contextvars import bound_contextvars, merge_contextvars
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 if TYPE_CHECKING:
     from vsek.domain.ids import CallId
@@ -32,11 +33,14 @@ if TYPE_CHECKING:
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "text"]
 
-# Fields that open a line of text, in this order; the rest follows as it was given.
-_FIRST = ("timestamp", "level", "logger", "event", "call_id")
+_LEVELS = {"warn": "warning", "exception": "error", "fatal": "critical"}
+_call_id: ContextVar[CallId | None] = ContextVar("call_id", default=None)
 
 # Locals of a frame may hold secrets; they stay out of the log.
-_without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+_exception_as_fields = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 # Libraries that tell every request at level info; vsek's own events say what matters.
 _TALKATIVE = ("aiohttp.access", "asyncio", "uvicorn.access", "yoyo.migrations")
@@ -48,30 +52,28 @@ def configure(level: Level = "info", fmt: Format = "json") -> None:
     ``json``: one object per line. ``text``: for people, ``key=value`` after the event's name.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[Processor] = [
-        merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer: list[Processor] = (
-        [structlog.processors.ExceptionRenderer(_without_locals), _render_json]
-        if fmt == "json"
-        else [structlog.processors.format_exc_info, _render_text]
-    )
+    render: Callable[[EventDict], str] = _json if fmt == "json" else _text
     handler = _Lines(sys.stderr)
+
+    def ours(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        return render(_complete(logger.name, method, event))
+
     structlog.configure(
-        processors=[*shared, _add_name, *renderer],
+        # One step that does it all: each step costs, and a call writes a dozen lines.
+        processors=[ours],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *names: _Named(handler, *names),
         cache_logger_on_first_use=False,
     )
+
+    def theirs(_logger: WrappedLogger, method: str, event: EventDict) -> str:
+        event.pop("_record", None)
+        event.pop("_from_structlog", None)
+        return render(_complete(str(event.pop("logger", "")), method, event))
+
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[
-            *shared,
-            structlog.stdlib.ExtraAdder(),
-            structlog.stdlib.add_logger_name,
-        ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name],
+        processors=[theirs],
     )
     handler.setFormatter(formatter)
     root = logging.getLogger()
@@ -90,8 +92,11 @@ def get_logger(name: str) -> FilteringBoundLogger:
 @contextmanager
 def call_context(call_id: CallId) -> Iterator[None]:
     """Every line logged inside the block (and by tasks started in it) carries ``call_id``."""
-    with bound_contextvars(call_id=call_id):
+    token = _call_id.set(call_id)
+    try:
         yield
+    finally:
+        _call_id.reset(token)
 
 
 class _Lines(logging.StreamHandler[TextIO]):
@@ -123,31 +128,38 @@ class _Named:
     debug = info = warning = error = critical = exception = log = fatal = msg
 
 
-def _add_name(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    event["logger"] = logger.name
-    return event
+def _complete(name: str, method: str, event: EventDict) -> EventDict:
+    """The fields of a line in their order: those that every line has, the call, the rest."""
+    line: EventDict = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z",
+        "level": _LEVELS.get(method, method),
+        "logger": name,
+        "event": event.pop("event", ""),
+    }
+    call_id = event.pop("call_id", None) or _call_id.get()
+    if call_id is not None:
+        line["call_id"] = call_id
+    line.update(event)
+    return line
 
 
-def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return msgspec.json.encode(_ordered(event), enc_hook=str).decode()
+def _json(line: EventDict) -> str:
+    if "exc_info" in line:
+        line = _exception_as_fields(None, "", line)
+    return _encode(line).decode()
 
 
-def _render_text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    fields = _ordered(event)
-    trace = fields.pop("exception", None)
+def _text(line: EventDict) -> str:
+    if "exc_info" in line:
+        line = structlog.processors.format_exc_info(None, "", line)
+    trace = line.pop("exception", None)
     head = " ".join(
-        _shown(fields.pop(name, ""), quote=False)
-        for name in ("timestamp", "level", "logger", "event")
+        _shown(line.pop(name), quote=False) for name in ("timestamp", "level", "logger", "event")
     )
-    rest = "".join(f" {name}={_shown(value)}" for name, value in fields.items())
+    rest = "".join(f" {name}={_shown(value)}" for name, value in line.items())
     # A traceback is the only thing that may take several lines; it is indented below its event.
     lines = "".join(f"\n    {_shown(line, quote=False)}" for line in str(trace or "").splitlines())
     return head + rest + lines
-
-
-def _ordered(event: EventDict) -> dict[str, object]:
-    first = {name: event[name] for name in _FIRST if name in event}
-    return first | {name: value for name, value in event.items() if name not in first}
 
 
 def _shown(value: object, *, quote: bool = True) -> str:
