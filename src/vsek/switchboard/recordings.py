@@ -5,7 +5,7 @@ nothing needs to be shared. *Examining* answers a call that waits for it, and ne
 cannot be read is ``unknown``. *Keeping* is driven by the database alone: a row that was announced
 and has no audio yet is a debt, looked for at the start, when records have been written, and every
 so often; the file in Asterisk is deleted only when the database has the audio. So a crash at any
-moment leaves either the debt or the audio.
+moment leaves either the debt or the audio; a deletion that it prevents is made up for by ``sweep``.
 """
 
 from __future__ import annotations
