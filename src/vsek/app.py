@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -63,6 +64,8 @@ ARI_HEARTBEAT_S = 2.5
 """A line that swallows everything is given up after 1.5 times this; callers wait meanwhile."""
 ARI_WATCH_S = 1.5
 JOURNAL_DAYS = 14
+GC_THRESHOLDS = (10_000, 20, 50)
+"""A call leaves few cycles behind; Python's own thresholds look for them several times a call."""
 FAULT_PAUSE_S = 2.0
 STAND_BY_S = 60.0
 """How long a start waits for the switchboard before it to end."""
@@ -286,6 +289,10 @@ class _Process:
         stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
         try:
             await self.ari.start()
+            # What is here now stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
             sdnotify.tell(sdnotify.READY, sdnotify.SERVING)
             async with AsyncExitStack() as watching:
                 if self.watchman is not None:

@@ -45,6 +45,8 @@ log = logging.getLogger("vsek.ari")
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 # An Asterisk that stood still carries out our old attempts to connect when it goes on.
 GHOST_S: Final = 60.0
+RECENT: Final = 8
+"""How many messages ago the twin of a message may have come."""
 LOGIN_REFUSED: Final = frozenset({401, 403})
 
 
@@ -98,6 +100,9 @@ class AriSocket:
         self._ghosts: list[float] = []
         self._futures: dict[str, asyncio.Future[Reply]] = {}
         self._backlog: deque[tuple[str, bytes]] = deque()
+        # Who is subscribed to a channel and to its endpoint gets each event of the channel twice,
+        # to the letter. The time, in milliseconds, makes an event that is new another text.
+        self._recent: deque[bytes] = deque(maxlen=RECENT)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
 
@@ -245,6 +250,7 @@ class AriSocket:
         """Reads until the connection ends."""
         self._ws = ws
         self.connection += 1
+        self._recent.clear()
         self.protocol.connected()
         self.last_error = None
         reason: str | None = None
@@ -269,6 +275,9 @@ class AriSocket:
 
     def _on_text(self, text: bytes) -> None:
         self.heard += 1
+        if text in self._recent:
+            return
+        self._recent.append(text)
         for item in self.protocol.feed(text, self._loop.time()):
             self._handle(item)
         if self.protocol.state is State.FENCED and self._ws is not None:

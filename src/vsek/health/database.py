@@ -1,9 +1,11 @@
 """Whether PostgreSQL really answers: asked again and again, each time with a deadline.
 
-Theory of operation. Every few seconds a new connection is made, one query is run on it, and it is
-closed. Nothing is shared with the pools that work for calls and notes, so a server that accepts
+Theory of operation. Every few seconds one query is run on a connection of the probe's own, which is
+made anew every :data:`QUESTIONS` times: a login costs both sides more than all questions of a
+minute. Nothing is shared with the pools that work for calls and notes, so a server that accepts
 connections and then says nothing (frozen, a full disk, a dead network) costs nobody but this probe
-its time, and a pool that still has old connections does not hide a server that takes no new ones.
+its time, and a pool that still has old connections does not hide a server that takes no new ones
+for long.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import structlog
 log = structlog.get_logger(__name__)
 
 EVERY_S = 2.0
+QUESTIONS = 5
+"""On one connection."""
 DEADLINE_S = 2.0
 """A server that needs longer for this query does not serve."""
 
@@ -50,14 +54,19 @@ class DatabaseProbe:
         self._sql = sql
         self._every_s = every_s
         self._deadline_s = deadline_s
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._left = 0
         self.last: Answer | None = None
         """``None`` until the first answer or failure."""
 
     async def run(self) -> None:
         """Ask until cancelled."""
-        while True:
-            await self.ask()
-            await asyncio.sleep(self._every_s)
+        try:
+            while True:
+                await self.ask()
+                await asyncio.sleep(self._every_s)
+        finally:
+            self._drop()
 
     async def ask(self) -> Answer:
         """Ask once, and keep the answer."""
@@ -82,17 +91,26 @@ class DatabaseProbe:
         return self.last
 
     async def _question(self) -> Mapping[str, Any]:
-        connection: asyncpg.Connection[asyncpg.Record] | None = None
         try:
             async with asyncio.timeout(self._deadline_s):
-                connection = await asyncpg.connect(
-                    self._dsn,
-                    timeout=self._deadline_s,
-                    server_settings={"application_name": "vsek-probe"},
-                )
-                row = await connection.fetchrow(self._sql)
-                await connection.close(timeout=self._deadline_s)
-        finally:
-            if connection is not None and not connection.is_closed():
-                connection.terminate()
+                if self._connection is None:
+                    self._left = QUESTIONS
+                    self._connection = await asyncpg.connect(
+                        self._dsn,
+                        timeout=self._deadline_s,
+                        server_settings={"application_name": "vsek-probe"},
+                    )
+                self._left -= 1
+                row = await self._connection.fetchrow(self._sql)
+                if not self._left:
+                    connection, self._connection = self._connection, None
+                    await connection.close(timeout=self._deadline_s)
+        except BaseException:
+            self._drop()
+            raise
         return dict(row) if row is not None else {}
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            connection.terminate()
