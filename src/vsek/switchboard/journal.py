@@ -45,6 +45,9 @@ _HEAD = Packed("<II")
 _LONGEST = 64 * 1024 * 1024
 SEGMENT_ENTRIES = 50_000
 KEEP_SNAPSHOTS = 2
+HISTORY_ENTRIES = 50_000
+"""Of the snapshots that no start needs any more those are kept for which about so many entries came
+since the last one: whoever asks for the past has no more than that to play back."""
 KEEP_SUPERSEDED = 3
 RETRY_BROKEN_S = 1.0
 
@@ -57,7 +60,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     event: Event
 
 
-class _Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True):
+    """The whole state after the entry of that number."""
+
     number: int
     state: State
 
@@ -100,7 +105,7 @@ class Journal:
         self.broken = False
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Entry)
-        self._snapshot_decoder = msgspec.msgpack.Decoder(_Snapshot)
+        self._snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
         self._fd = -1
         self._size = 0
         self._in_segment = 0
@@ -213,7 +218,7 @@ class Journal:
                 return snapshot.number, path.read_bytes()
         return None
 
-    def _read_snapshot(self, path: Path) -> _Snapshot | None:
+    def _read_snapshot(self, path: Path) -> Snapshot | None:
         for _, body in bodies(path.read_bytes()):
             try:
                 return self._snapshot_decoder.decode(body)
@@ -308,7 +313,7 @@ class Journal:
         Raises ``OSError`` when the disk refuses; nothing is half done then.
         """
         path = self.folder / f"snapshot-{self.last_number:016d}.bin"
-        body = self._encoder.encode(_Snapshot(self.last_number, state))
+        body = self._encoder.encode(Snapshot(self.last_number, state))
         draft = path.with_suffix(".new")
         try:
             with draft.open("wb") as file:
@@ -323,7 +328,8 @@ class Journal:
         self.close()
 
     def tidy(self, shipped: int, keep_from: float) -> None:
-        """Remove snapshots that no start needs and segments last written before ``keep_from``.
+        """Remove segments last written before ``keep_from`` (Unix seconds), and snapshots that
+        neither a start needs nor a look into the past.
 
         What is not covered by a snapshot that the database has caught up with stays.
         """
@@ -334,14 +340,19 @@ class Journal:
         usable = [number for number, _ in covered if number <= shipped]
         if not usable:
             return
-        oldest_kept = usable[-KEEP_SNAPSHOTS:][0]
-        for number, path in covered:
-            if number < oldest_kept:
-                path.unlink()
-        segments = self._segments()
-        for path, following in pairwise(segments):
+        oldest_needed = usable[-KEEP_SNAPSHOTS:][0]
+        for path, following in pairwise(self._segments()):
             last = int(following.stem.partition("-")[2]) - 1
-            if last <= oldest_kept and path.stat().st_mtime < keep_from:
+            if last <= oldest_needed and path.stat().st_mtime < keep_from:
+                path.unlink()
+        begin = next((int(path.stem.partition("-")[2]) for path in self._segments()), 0)
+        kept = -HISTORY_ENTRIES
+        for number, path in covered:
+            if number >= oldest_needed:
+                break
+            if number >= begin - 1 and number - kept >= HISTORY_ENTRIES:
+                kept = number
+            else:
                 path.unlink()
 
     def release(self) -> None:

@@ -171,6 +171,24 @@ def test_tidy_keeps_what_a_start_may_need(tmp_path: Path, monkeypatch: pytest.Mo
     assert [e.number for e in entries] == [7, 8, 9, 10]
 
 
+def test_tidy_keeps_a_snapshot_now_and_then_for_who_asks_for_the_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "HISTORY_ENTRIES", 5)
+    journal = journal_in(tmp_path)
+    for n in range(1, 21):
+        journal.append(up(n), float(n))
+        if n % 2 == 0:
+            journal.snapshot(new_state())
+    for segment in sorted(tmp_path.glob("journal-*.log"))[:2]:
+        os.utime(segment, (1.0, 1.0))
+    journal.tidy(shipped=20, keep_from=100.0)
+    assert sorted(int(p.stem[8:]) for p in tmp_path.glob("journal-*.log"))[0] == 5
+    # What comes after the first that is kept, one for about five entries, and what a start needs.
+    kept = [4, 10, 16, 18, 20]
+    assert sorted(int(p.stem[9:]) for p in tmp_path.glob("snapshot-*.bin")) == kept
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ServiceError, match="file/journal"):
