@@ -41,14 +41,27 @@ class DayHours(msgspec.Struct, frozen=True):
     spans: tuple[tuple[int, int], ...] = ()
 
 
+class Closure(msgspec.Struct, frozen=True):
+    """Closed from ``start`` until just before ``end`` (Unix seconds), whatever the hours say."""
+
+    start: float
+    end: float
+
+
 def is_open(
-    hours: Sequence[OpenSpan], timezone: str, at: float, days: Sequence[DayHours] = ()
+    hours: Sequence[OpenSpan],
+    timezone: str,
+    at: float,
+    days: Sequence[DayHours] = (),
+    closures: Sequence[Closure] = (),
 ) -> bool:
     """Whether ``at`` (Unix seconds) lies within ``hours``; no hours at all mean always.
 
-    The first of ``days`` that names the day decides instead. ``timezone`` is an IANA name; an
-    unknown one raises ``zoneinfo.ZoneInfoNotFoundError``.
+    The first of ``days`` that names the day decides instead, and ``closures`` over both.
+    ``timezone`` is an IANA name; an unknown one raises ``zoneinfo.ZoneInfoNotFoundError``.
     """
+    if any(closure.start <= at < closure.end for closure in closures):
+        return False
     if not hours and not days:
         return True
     local = datetime.fromtimestamp(at, UTC).astimezone(_zone(timezone))

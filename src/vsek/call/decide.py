@@ -120,7 +120,7 @@ def _arrived(desk: Desk, event: ev.CallArrived) -> None:
     elif client is None:
         media = directory.announcements.get(f"unknown_number.{directory.default_language}", "")
         script.announce(desk, call, media, Outcome.UNKNOWN_NUMBER, "unknown_number")
-    elif not is_open(client.hours, client.timezone, desk.now, client.days):
+    elif not is_open(client.hours, client.timezone, desk.now, client.days, client.closures):
         media = directory.announcements.get(f"closed.{client.language}", "")
         script.announce(desk, call, media, Outcome.ABANDONED, "closed")
     else:

@@ -71,6 +71,7 @@ def queue(desk: Desk, call: Call) -> None:
             call.received_at,
             wrap_up_s(desk, call),
             call.offers,
+            vip=call.caller_number in call.script.vip,
         ),
     )
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from vsek.acd.hours import DayHours, OpenSpan
+from vsek.acd.hours import Closure, DayHours, OpenSpan
 from vsek.acd.rules import Rules
 from vsek.acd.state import Acd
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId, OfferId
@@ -50,6 +50,12 @@ class ClientScript(msgspec.Struct, frozen=True):
     """``None``: as everywhere."""
     screening: Screening | None = None
     """Given where the policy is ``screen``."""
+    closures: tuple[Closure, ...] = ()
+    """Times in which calls are not taken, whatever the hours say."""
+    vip: frozenset[str] = frozenset()
+    """Numbers of callers who are served by the client's target for VIPs."""
+    known_days: int = 14
+    """For how many days the agent is remembered who knows a caller's matter; 0: not at all."""
 
 
 class AgentEntry(msgspec.Struct, frozen=True):

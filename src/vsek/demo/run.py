@@ -30,9 +30,9 @@ from vsek.demo.scenes import AGENTS, CLIENTS, SCENES, DemoAgent, Scene
 from vsek.demo.sipp import SippCall
 from vsek.demo.softphone import PhoneCall, Softphone
 from vsek.demo.stack import Stack
-from vsek.domain.client import Sound
 from vsek.domain.note import Language
 from vsek.domain.sounds import WantedSound
+from vsek.domain.values import Sound
 from vsek.embedded import packages
 from vsek.errors import ServiceError, VsekError
 from vsek.pbx.sounds import SoundWorkshop

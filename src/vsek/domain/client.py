@@ -15,75 +15,20 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from vsek.domain.distribution import Skills, Target, Wish
 from vsek.domain.hours import DayRule, Hours, Region
-from vsek.domain.ids import SLUG, ClientId
+from vsek.domain.ids import ClientId
 from vsek.domain.note import Email, Language, TimezoneName
-from vsek.domain.numbers import (
-    BLOCK,
-    block,
-    from_letters,
-    is_dialable,
-    normalise,
-    overlap,
-    starts,
-)
+from vsek.domain.numbers import BLOCK, overlap, starts
 from vsek.domain.strict import Strict, refuse
+from vsek.domain.temporary import Temporary
 from vsek.domain.text import CleanLine, CleanName, CleanText
+from vsek.domain.treatments import Do, Treatment
+from vsek.domain.values import GroupId, Name, Number, NumberOrBlock, Slug, Sound, listed, spoken
 
-# ── identifiers and numbers ──────────────────────────────────────────────────────────────────
-
-
-def _client_id(text: str) -> ClientId:
-    if not SLUG.match(text):
-        refuse(
-            "client_id",
-            "is not usable as an id",
-            "Use a to z, 0 to 9 and '-', beginning with a letter, at most 40 characters",
-        )
-    return ClientId(text)
-
-
-def _number(text: str, info: ValidationInfo) -> str:
-    context = info.context or {}
-    country = context.get("country", "DE")
-    number = normalise(text, country, context.get("area", ""))
-    if not is_dialable(number):
-        number = from_letters(text, country)
-    if not number or BLOCK in number:
-        refuse("number", "is not a telephone number", "Write it like +49 30 1234567")
-    return number
-
-
-def _number_or_block(text: str, info: ValidationInfo) -> str:
-    if not text.rstrip().endswith(BLOCK):
-        return _number(text, info)
-    context = info.context or {}
-    found = block(text, context.get("country", "DE"), context.get("area", ""))
-    if not found:
-        refuse(
-            "block",
-            "is not a block of telephone numbers",
-            "Write the digits with which they begin, six at least with the country code, and *: "
-            "+49 30 123456*",
-        )
-    return found
-
-
-Slug = Annotated[ClientId, AfterValidator(_client_id)]
-Number = Annotated[str, AfterValidator(_number)]
-"""A telephone number, normalised (E.164, or the digits of an internal number)."""
-NumberOrBlock = Annotated[str, AfterValidator(_number_or_block)]
-"""A telephone number, or all that begin alike: ``+4930123456*``."""
-Name = Annotated[CleanName, Field(min_length=1)]
+# ── numbers ──────────────────────────────────────────────────────────────────────────────────
 
 
 class Numbers(Strict):
@@ -134,47 +79,6 @@ class Policy(StrEnum):
     them first."""
 
 
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-
-
-def _audio(text: str) -> str:
-    if not _SHA256.match(text):
-        refuse(
-            "audio",
-            "is not the hash of a sound (64 hexadecimal digits)",
-            "Name a file instead, or take the hash from 'vsek client export'",
-        )
-    return text
-
-
-class Sound(Strict):
-    """A sound: a ``text`` to be spoken, an audio ``file``, or ``audio``, the hash of a sound that
-    is in the database already. Exactly one of them."""
-
-    text: Annotated[CleanText, Field(max_length=2000)] | None = None
-    file: str | None = None
-    """Path of an audio file; a relative one is meant from the folder of the YAML file."""
-    audio: Annotated[str, AfterValidator(_audio)] | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Sound:
-        given = [value for value in (self.text, self.file, self.audio) if value is not None]
-        if len(given) != 1:
-            refuse("sound", "needs exactly one of text, file, audio", "Keep one of them")
-        if not given[0].strip():
-            refuse("sound_empty", "is empty", "Write the text, or name the file")
-        return self
-
-    @model_serializer
-    def _only_what_is_given(self) -> dict[str, str]:
-        pairs = {"text": self.text, "file": self.file, "audio": self.audio}
-        return {name: value for name, value in pairs.items() if value is not None}
-
-
-def _greeting(value: object) -> object:
-    return {"text": value} if isinstance(value, str) else value
-
-
 def _music(value: object) -> object:
     if isinstance(value, str):
         return None if value == "default" else {"file": value}
@@ -182,7 +86,7 @@ def _music(value: object) -> object:
 
 
 def _prompt(value: object) -> object:
-    return None if value == "default" else _greeting(value)
+    return None if value == "default" else spoken(value)
 
 
 _KEY = re.compile(r"[0-9*#]\Z")
@@ -282,10 +186,6 @@ def _phrase(text: str) -> str:
     return text
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 class Client(Strict):
     """A client company."""
 
@@ -295,7 +195,7 @@ class Client(Strict):
     timezone: TimezoneName = "Europe/Berlin"
     numbers: Numbers
     policy: Policy = Policy.RING
-    greeting: Annotated[Sound | None, BeforeValidator(_greeting)] = None
+    greeting: Annotated[Sound | None, BeforeValidator(spoken)] = None
     music: Annotated[Sound | None, BeforeValidator(_music)] = None
     """``None`` = Asterisk's default music."""
     screening: Screening | None = None
@@ -303,16 +203,36 @@ class Client(Strict):
     hours: Hours = Hours()
     holidays: Region | None = None
     """Where public holidays are kept: then calls are not taken; ``None`` = nowhere."""
-    days: Annotated[tuple[DayRule, ...], BeforeValidator(_listed)] = ()
+    days: Annotated[tuple[DayRule, ...], BeforeValidator(listed)] = ()
     """Days and periods with hours of their own; the first that names a day counts."""
     wrap_up_s: Annotated[float, Field(ge=0, le=3600)] | None = None
     """Seconds that an agent has after a call; ``None`` = the setting ``calls.wrap_up_s``."""
     contacts: tuple[Contact, ...]
 
+    group: GroupId | None = None
+    """The service group whose agents take the calls; ``None`` = whoever is trained for all."""
+    requires: Skills = Field(default_factory=dict)
+    target: Target | None = None
+    """``None`` = 80/20."""
+    vip_target: Target | None = None
+    """For callers in ``vip``; ``None`` = 90/10."""
+    vip: tuple[Number, ...] = ()
+    """Numbers of callers who are served by ``vip_target``."""
+    hold_s: Annotated[float, Field(ge=0, le=120)] = 0.0
+    """How long somebody who calls again is kept for the agent who knows the matter, in seconds."""
+    known_days: Annotated[int, Field(ge=0, le=365)] = 14
+    """How long that agent is remembered."""
+    learn_beside_trained: bool = False
+    """Who is learning gets calls only while somebody who is trained is free as well."""
+    when_nobody_can: Annotated[tuple[Treatment, ...], Field(max_length=20)] = ()
+    """What is done for a call that nobody can take in time."""
+    temporary: Annotated[tuple[Temporary, ...], Field(max_length=50)] = ()
+    """Instructions that end by themselves."""
+
     answer_phrase: Annotated[CleanLine, AfterValidator(_phrase)] = ""
     """How agents answer; ``{agent}`` stands for the agent's name."""
     pronunciation: CleanLine = ""
-    facts: Annotated[tuple[CleanText, ...], BeforeValidator(_listed)] = ()
+    facts: Annotated[tuple[CleanText, ...], BeforeValidator(listed)] = ()
     instructions: CleanText = ""
     reasons: tuple[Reason, ...] = ()
     urgent_if: CleanText = ""
@@ -346,6 +266,39 @@ class Client(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _served(self) -> Client:
+        own = [number for _, number in self.numbers]
+        for treatment in self.when_nobody_can:
+            if treatment.to and any(overlap(treatment.to, number) for number in own):
+                refuse(
+                    "forward_round",
+                    f"calls to {treatment.to} would come back here",
+                    "Forward to a number from which calls are not forwarded to the service",
+                )
+            if treatment.do is Do.REGROUP and treatment.group == self.group:
+                refuse("regroup_same", f"{self.group!r} is the client's own group", "Name another")
+        for one in self.temporary:
+            start, end = one.span(self.timezone)
+            if end <= start:
+                refuse("temporary", "an instruction ends before it begins", "Check from and until")
+        return self
+
+    def wish(self) -> Wish:
+        """What the client's calls ask of the distribution."""
+        regroups = tuple(one.group for one in self.when_nobody_can if one.group is not None)
+        return Wish(self.id, self.group or "", self.requires, regroups)
+
+    def distribution(self) -> dict[str, Any]:
+        """Plain data of all that decides about who takes the calls, and what happens if nobody
+        can; the same data, the same decisions."""
+        return self.model_dump(mode="json", include=_DISTRIBUTION, exclude_defaults=True)
+
+    def instructions_at(self, now: float) -> list[Temporary]:
+        """The temporary instructions that hold at ``now`` (Unix seconds)."""
+        spans = [(one, one.span(self.timezone)) for one in self.temporary]
+        return [one for one, (start, end) in spans if start <= now < end]
+
     def recipients(self, for_contact: str = "") -> list[Contact]:
         """Who gets a note, each address once: everybody with ``notes``, and the contact for whom
         it is (``for_contact``, a contact's name in any case) if that one has an address."""
@@ -360,6 +313,20 @@ class Client(Strict):
         """Plain data that parses to the same client, without fields that have their default."""
         data = self.model_dump(mode="json", exclude_defaults=True)
         return {name: data[name] for name in type(self).model_fields if name in data}
+
+
+_DISTRIBUTION = {
+    "timezone",
+    "group",
+    "requires",
+    "target",
+    "vip_target",
+    "vip",
+    "hold_s",
+    "known_days",
+    "learn_beside_trained",
+    "when_nobody_can",
+}
 
 
 def overlaps(clients: Iterable[Client]) -> list[tuple[ClientId, str, ClientId, str]]:

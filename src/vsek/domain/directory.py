@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from vsek.domain.agent import Agent
 from vsek.domain.client import Client
+from vsek.domain.distribution import RuleBook
 from vsek.domain.ids import AgentId, ClientId
 
 
@@ -20,6 +21,8 @@ class ClientEntry:
     """``None`` = Asterisk's default music."""
     prompt_sound: str | None = None
     """``None`` = the house's own prompt, where callers are screened."""
+    announcement_sounds: tuple[str | None, ...] = ()
+    """For each of the client's treatments the announcement that belongs to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class Directory:
     agents: dict[AgentId, Agent]
     unreadable: dict[ClientId, str] = field(default_factory=dict)
     """Clients whose stored account this version cannot read, with the reason."""
+    rules: RuleBook = field(default_factory=RuleBook)
+    rules_version: int = 0
+    """Counts the changes of the rules, and of the clients' part in them."""
 
     def sounds(self) -> frozenset[str]:
         """All sounds that clients' calls need."""
@@ -37,6 +43,11 @@ class Directory:
         return frozenset(
             sound
             for entry in entries
-            for sound in (entry.greeting_sound, entry.music_sound, entry.prompt_sound)
+            for sound in (
+                entry.greeting_sound,
+                entry.music_sound,
+                entry.prompt_sound,
+                *entry.announcement_sounds,
+            )
             if sound is not None
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsek.domain.client import Sound
 from vsek.domain.note import Language
+from vsek.domain.values import Sound
 
 
 @dataclass(frozen=True, slots=True)

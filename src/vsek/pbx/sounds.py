@@ -24,9 +24,9 @@ from typing import Protocol
 
 import structlog
 
-from vsek.domain.client import Sound
 from vsek.domain.note import Language
 from vsek.domain.sounds import WantedSound
+from vsek.domain.values import Sound
 from vsek.errors import InputError, ServiceError
 from vsek.pbx.announcements import ANNOUNCEMENTS, TONE, tone
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from vsek.domain.client import Client, Sound
+from vsek.domain.client import Client
 from vsek.domain.ids import ClientId
 from vsek.domain.numbers import BLOCK, overlap, starts
 from vsek.domain.text import clean_line
+from vsek.domain.values import Sound
 from vsek.domain.yamlfile import ClientFile, FileError, Problem, read_clients, write_clients
 from vsek.errors import InputError, ServiceError
 from vsek.store import audio

@@ -15,9 +15,9 @@ import pytest
 from tests.unit.pbx.test_listening import noise, wav_of
 
 from vsek.demo import g711
-from vsek.domain.client import Sound
 from vsek.domain.outcomes import Finding
 from vsek.domain.sounds import WantedSound
+from vsek.domain.values import Sound
 from vsek.embedded import packages
 from vsek.embedded.packages import find_tool
 from vsek.pbx.listening import RATE_HZ, examine, samples_of

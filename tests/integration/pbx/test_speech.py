@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vsek.domain.client import Sound
 from vsek.domain.sounds import WantedSound
+from vsek.domain.values import Sound
 from vsek.embedded.packages import find_tool
 from vsek.errors import InputError, ServiceError
 from vsek.pbx import sounds

@@ -12,9 +12,9 @@ from tests.integration.store.makers import FakeSounds, client, file_of
 from tests.whose import whose
 
 from vsek.domain.agent import ha1
-from vsek.domain.client import Sound
 from vsek.domain.ids import ClientId
 from vsek.domain.sounds import WantedSound
+from vsek.domain.values import Sound
 from vsek.domain.yamlfile import FileError, read_clients
 from vsek.embedded.packages import find_tool
 from vsek.errors import InputError, ServiceError

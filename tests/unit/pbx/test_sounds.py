@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vsek.domain.client import Sound
 from vsek.domain.note import Language
 from vsek.domain.sounds import WantedSound
+from vsek.domain.values import Sound
 from vsek.errors import InputError, ServiceError
 from vsek.pbx import sounds
 from vsek.pbx.sounds import SoundFolder, SoundWorkshop
