@@ -96,10 +96,11 @@ class CallSettings(_Section):
 
     ring_timeout_s: float = Field(default=20.0, gt=0)
     wrap_up_s: float = Field(default=30.0, ge=0)
-    rona_park_s: float = Field(default=60.0, ge=0)
+    rona_park_s: float = Field(default=60.0, ge=1)
     """How long an agent who did not answer gets no call."""
-    refusal_park_s: float = Field(default=10.0, ge=0)
-    """How long an agent who refused gets no call."""
+    refusal_park_s: float = Field(default=10.0, ge=1)
+    """How long an agent who refused gets no call; without a second, somebody whose softphone
+    refuses by itself would be rung without end."""
     note_grace_s: float = Field(default=120.0, ge=0)
     """How long after wrap-up an unfinished note waits before it leaves as incomplete."""
 

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SETTINGS = {
     "VSEK_CALLS__WRAP_UP_S": "0",
-    "VSEK_CALLS__RONA_PARK_S": "0",
-    "VSEK_CALLS__REFUSAL_PARK_S": "0",
+    "VSEK_CALLS__RONA_PARK_S": "1",
+    "VSEK_CALLS__REFUSAL_PARK_S": "1",
 }
 GONE_S = 1.0
 ELM, NOBODY = "+49305550301", "+49305550999"

@@ -7,16 +7,33 @@ from datetime import date
 
 import structlog
 
-from vsek.acd.hours import DayHours, OpenSpan
-from vsek.acd.rules import Rules
+from vsek.acd.hours import Closure, DayHours, OpenSpan
+from vsek.acd.rules import (
+    Action,
+    Admits,
+    AgentRules,
+    Circle,
+    Clearance,
+    ClientRules,
+    Group,
+    Order,
+    Rules,
+    Target,
+    Treatment,
+)
 from vsek.call.model import AgentEntry, ClientScript, Screening
 from vsek.call.model import Directory as CallDirectory
 from vsek.domain.client import Client, Policy
 from vsek.domain.client import Screening as WantedScreening
 from vsek.domain.directory import ClientEntry, Directory
-from vsek.domain.hours import public_holidays
-from vsek.domain.ids import ClientId
-from vsek.settings import Settings
+from vsek.domain.distribution import AgentRules as WantedAgent
+from vsek.domain.distribution import GroupRules as WantedGroup
+from vsek.domain.distribution import Target as WantedTarget
+from vsek.domain.hours import DayRule, Hours, public_holidays
+from vsek.domain.ids import AgentId, ClientId
+from vsek.domain.treatments import Do
+from vsek.domain.treatments import Treatment as WantedTreatment
+from vsek.settings import CallSettings, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -59,11 +76,7 @@ def for_calls(
         },
         announcements=dict(announcements),
         default_language=settings.default_language,
-        rules=Rules(
-            ring_timeout_s=calls.ring_timeout_s,
-            rona_park_s=calls.rona_park_s,
-            refusal_park_s=calls.refusal_park_s,
-        ),
+        rules=rules(directory, calls, media),
         wrap_up_s=calls.wrap_up_s,
         note_grace_s=calls.note_grace_s,
     )
@@ -84,10 +97,13 @@ def _script(
         client.policy.value,
         media(entry.greeting_sound) if entry.greeting_sound else "",
         music_class(client.id) if entry.music_sound else DEFAULT_MUSIC,
-        _spans(client),
-        _days(client, today),
+        _spans(client.hours),
+        (*_own_days(client.days), *_holidays(client, today)),
         client.wrap_up_s,
         _screening(entry, media, announcements) if client.policy is Policy.SCREEN else None,
+        tuple(Closure(*one.span(client.timezone)) for one in client.temporary if one.closed),
+        frozenset(client.vip),
+        client.known_days,
     )
 
 
@@ -119,19 +135,107 @@ def _screening(
     return Screening(prompt, record, wanted.attach, wanted.max_s, dict(wanted.keys))
 
 
-def _days(client: Client, today: date) -> tuple[DayHours, ...]:
-    """The client's own days first: who works on a holiday says so there."""
-    own = [DayHours(d.first.toordinal(), d.last.toordinal(), d.hours) for d in client.days]
-    kept = []
-    if client.holidays is not None:
-        for year in (today.year - 1, today.year, today.year + 1):
-            days = public_holidays(client.holidays, year)
-            kept += [DayHours(day.toordinal(), day.toordinal()) for day in days]
-    return (*own, *kept)
+def _own_days(days: tuple[DayRule, ...]) -> tuple[DayHours, ...]:
+    return tuple(DayHours(d.first.toordinal(), d.last.toordinal(), d.hours) for d in days)
 
 
-def _spans(client: Client) -> tuple[OpenSpan, ...]:
+def _holidays(client: Client, today: date) -> list[DayHours]:
+    """They come after the client's own days: who works on a holiday says so there."""
+    if client.holidays is None:
+        return []
+    return [
+        DayHours(day.toordinal(), day.toordinal())
+        for year in (today.year - 1, today.year, today.year + 1)
+        for day in public_holidays(client.holidays, year)
+    ]
+
+
+def _spans(hours: Hours) -> tuple[OpenSpan, ...]:
     return tuple(
         OpenSpan(frozenset({period.day}), period.start_min, period.end_min)
-        for period in client.hours.periods
+        for period in hours.periods
+    )
+
+
+# ── rules of the distribution ────────────────────────────────────────────────────────────────
+
+
+def rules(directory: Directory, calls: CallSettings, media: Callable[[str], str]) -> Rules:
+    """The rules as the distribution uses them.
+
+    Times that the rules leave open come from the settings. Who has no rules of their own, client
+    or agent, does not stand in them: the distribution has a default for each.
+    """
+    book = directory.rules
+    clients = {
+        client_id: _client_rules(entry, media) for client_id, entry in directory.clients.items()
+    }
+    times = {
+        "ring_timeout_s": calls.ring_timeout_s,
+        "rona_park_s": calls.rona_park_s,
+        "refusal_park_s": calls.refusal_park_s,
+        **book.times.model_dump(exclude_none=True),
+    }
+    nothing = ClientRules()
+    return Rules(
+        **times,
+        version=directory.rules_version,
+        groups={name: _group(group) for name, group in book.groups.items()},
+        clients={client_id: own for client_id, own in clients.items() if own != nothing},
+        agents={AgentId(name): _agent(agent) for name, agent in book.agents.items()},
+    )
+
+
+def _group(wanted: WantedGroup) -> Group:
+    return Group(
+        team=wanted.team,
+        circles=tuple(Circle(after, Admits(who)) for who, after in wanted.circles.items()),
+        order=Order(wanted.order),
+        level_first=wanted.level_first,
+        overflow_to=wanted.overflow_to,
+        new_clients=wanted.new_clients,
+    )
+
+
+def _agent(wanted: WantedAgent) -> AgentRules:
+    cleared = {group: Clearance(how) for group, how in wanted.cleared.items()}
+    return AgentRules(wanted.team, dict(wanted.skills), cleared, wanted.position)
+
+
+def _client_rules(entry: ClientEntry, media: Callable[[str], str]) -> ClientRules:
+    client = entry.client
+    default = ClientRules()
+    # Stored before there were treatments, a client has no sounds for them.
+    sounds = (*entry.announcement_sounds, *(None for _ in client.when_nobody_can))
+    return ClientRules(
+        group=client.group or "",
+        requires=dict(client.requires),
+        target=_target(client.target, default.target),
+        vip_target=_target(client.vip_target, default.vip_target),
+        hold_s=client.hold_s,
+        learn_beside_trained=client.learn_beside_trained,
+        treatments=tuple(
+            _treatment(wanted, media(sound) if sound else "", client.timezone)
+            for wanted, sound in zip(client.when_nobody_can, sounds, strict=False)
+        ),
+    )
+
+
+def _target(wanted: WantedTarget | None, default: Target) -> Target:
+    return default if wanted is None else Target(wanted.percent / 100, wanted.within_s)
+
+
+def _treatment(wanted: WantedTreatment, media: str, timezone: str) -> Treatment:
+    detail = {Do.ANNOUNCE: media, Do.FORWARD: wanted.to, Do.REGROUP: wanted.group}
+    return Treatment(
+        action=Action(wanted.do),
+        detail=detail.get(wanted.do) or "",
+        after_s=wanted.after_s,
+        waiting=wanted.waiting,
+        expected_s=wanted.expected_s,
+        nobody=wanted.nobody,
+        every_s=wanted.every_s,
+        hours=_spans(wanted.hours),
+        timezone=timezone,
+        days=_own_days(wanted.days),
     )
