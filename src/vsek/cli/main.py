@@ -19,7 +19,7 @@ INTERRUPTED = 130
 try:
     import typer
 
-    from vsek.cli import agents, audit, calls, clients, notes, processes, run
+    from vsek.cli import agents, audit, calls, clients, notes, processes, run, why
     from vsek.cli.output import hint, shown
     from vsek.domain.yamlfile import FileError
     from vsek.errors import InputError, VsekError
@@ -57,6 +57,7 @@ def _program(
 
 processes.add_to(app)
 app.command("audit")(audit.audit)
+app.command("why")(why.why)
 for _noun, _commands in (
     ("client", clients.app),
     ("agent", agents.app),

@@ -26,6 +26,7 @@ RECORDINGS = "vsek/"
 
 # Letters that nobody confuses when a call id is read out on the phone.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+_CALL_ID = re.compile(rf"\d{{6}}-\d{{6}}-[{_ALPHABET}]{{6}}\Z", re.ASCII)
 SLUG = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
 
 
@@ -33,3 +34,8 @@ def new_call_id(now: float) -> CallId:
     """A call id: UTC date and time of ``now`` (Unix seconds) and six random letters."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%y%m%d-%H%M%S")
     return CallId(f"{stamp}-{''.join(secrets.choice(_ALPHABET) for _ in range(6))}")
+
+
+def is_call_id(text: str) -> bool:
+    """Whether ``text`` could be a call's id."""
+    return _CALL_ID.match(text) is not None

@@ -76,6 +76,16 @@ _BASE_SQL = """
 SELECT s.number, s.body FROM vsek.journal_snapshots s, vsek.journal j
 WHERE s.number <= j.seq ORDER BY s.number DESC LIMIT 1
 """
+# What stands in a record stands in it as text.
+_HOLDING_SQL = """
+SELECT min(first) FROM vsek.journal_batches WHERE position($1::bytea IN body) > 0
+"""
+_SNAPSHOT_BEFORE_SQL = """
+SELECT number, body FROM vsek.journal_snapshots WHERE number < $1 ORDER BY number DESC LIMIT 1
+"""
+_SNAPSHOTS_SINCE_SQL = """
+SELECT number, body FROM vsek.journal_snapshots WHERE number >= $1 ORDER BY number
+"""
 _BATCHES_SQL = "SELECT first, body FROM vsek.journal_batches WHERE last > $1 ORDER BY first"
 _TRY_SQL = "SELECT pg_try_advisory_lock($1)"
 _RENEW_SQL = "SELECT 1"
@@ -96,6 +106,16 @@ class ShippedJournal:
     """Number and file content of the newest snapshot that a start can use."""
     batches: tuple[tuple[int, bytes], ...]
     """First number and content of the segments after it, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A part of the journal that can be played back."""
+
+    snapshots: tuple[tuple[int, bytes], ...]
+    """Number and file content of each."""
+    batches: tuple[tuple[int, bytes], ...]
+    """First number and content of the segments, in order."""
 
 
 async def shipped_to(conn: Connection) -> int | None:
@@ -167,6 +187,23 @@ async def load(conn: Connection) -> ShippedJournal:
         snapshot = None if row is None else (row["number"], row["body"])
         rows = await conn.fetch(_BATCHES_SQL, 0 if snapshot is None else snapshot[0])
     return ShippedJournal(snapshot, tuple((row["first"], row["body"]) for row in rows))
+
+
+async def passage(conn: Connection, text: str) -> Passage | None:
+    """The journal from the last snapshot before ``text`` stands in it first; ``None``: it never
+    does."""
+    async with conn.transaction(isolation="repeatable_read", readonly=True):
+        first = await conn.fetchval(_HOLDING_SQL, text.encode())
+        if first is None:
+            return None
+        before = await conn.fetchrow(_SNAPSHOT_BEFORE_SQL, first)
+        base = 0 if before is None else before["number"]
+        snapshots = await conn.fetch(_SNAPSHOTS_SINCE_SQL, base)
+        batches = await conn.fetch(_BATCHES_SQL, base)
+    return Passage(
+        tuple((row["number"], row["body"]) for row in snapshots),
+        tuple((row["first"], row["body"]) for row in batches),
+    )
 
 
 class Lease:

@@ -16,7 +16,7 @@ vsek cannot read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +113,21 @@ def of_folder(folder: Path) -> Chronicle:
     )
 
 
+def of_rows(
+    place: str, snapshots: Iterable[tuple[int, bytes]], segments: Iterable[tuple[int, bytes]]
+) -> Chronicle:
+    """A journal that lies in memory: numbers and contents of snapshots and segments."""
+
+    def held(contents: bytes) -> Read:
+        return lambda: contents
+
+    return Chronicle(
+        place,
+        {number: held(contents) for number, contents in snapshots},
+        {first: held(contents) for first, contents in segments},
+    )
+
+
 def of_folders(folder: Path) -> list[Chronicle]:
     """The journal in ``folder``, then those that it superseded, the latest first."""
     old = sorted(folder.glob("superseded-*"), reverse=True)
@@ -154,7 +169,6 @@ class Playback:
                 snapshot = _snapshot.decode(body)
             except msgspec.DecodeError:
                 return None  # another version's
-            snapshot.state.acd.rebuild()
             return snapshot.state
         return None
 
