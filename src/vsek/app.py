@@ -207,6 +207,7 @@ class _Process:
             leadership.ship_snapshot,
             transient=(ServiceError, *pool.UNREACHABLE),
             fatal=(records.StaleEpochError,),
+            written=lambda: journal.last_number,
         )
         own_shipped = _read_number(settings.journal_folder / "shipped")
         position = None

@@ -7,12 +7,16 @@ the entries that caused them are shipped (:meth:`Shipper.flush`): so the databas
 of a call than a switchboard that takes over from it. Snapshots follow when everything before them
 is there.
 
-While the database is away nothing is kept in memory: the files hold it.
+While the database is away nothing is kept in memory: the files hold it. They are read in the loop,
+in small pieces: what was just written is in the page cache, and a thread for that took longer than
+the reading.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +30,7 @@ log = structlog.get_logger(__name__)
 INTERVAL_S = 0.25
 SNAPSHOT_LOOK_S = 2.0
 BACK_OFF_S = 1.0
-CHUNK = 1024 * 1024
+CHUNK = 256 * 1024
 """Bytes that are read, and shipped, at once; one longer record goes alone."""
 
 
@@ -89,9 +93,12 @@ class Tail:
         size = CHUNK
         while True:
             try:
-                with path.open("rb") as file:
-                    file.seek(self._offset)
-                    data = file.read(size)
+                file = os.open(path, os.O_RDONLY)
+                try:
+                    there = os.fstat(file).st_size - self._offset
+                    data = os.pread(file, max(0, min(size, there)), self._offset)
+                finally:
+                    os.close(file)
             except FileNotFoundError:
                 return None  # tidied away: its entries were shipped long ago
             chunk = self._whole(path, data)
@@ -126,7 +133,8 @@ class Shipper:
     """Brings the journal in ``folder`` to the database.
 
     ``entries(first, last, body)`` and ``snapshot(number, body)`` write there; both must be
-    idempotent. Until :meth:`begin` nothing is shipped.
+    idempotent. Until :meth:`begin` nothing is shipped. ``written`` is the number of the last entry
+    in the folder, or more; it saves looking for more where there is none.
     """
 
     def __init__(
@@ -137,8 +145,10 @@ class Shipper:
         *,
         transient: tuple[type[Exception], ...],
         fatal: tuple[type[Exception], ...] = (),
+        written: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._folder = folder
+        self._written = written
         self._ship_entries = entries
         self._ship_snapshot = snapshot
         self._transient = transient
@@ -196,7 +206,8 @@ class Shipper:
         if tail is None:
             return
         async with self._lock:
-            while (chunk := await asyncio.to_thread(tail.read)) is not None:
+            wanted = self._written()
+            while tail.after < wanted and (chunk := tail.read()) is not None:
                 await self._ship_entries(chunk.first, chunk.last, chunk.body)
                 tail.advance(chunk)
                 self.bytes_shipped += len(chunk.body)
