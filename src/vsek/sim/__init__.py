@@ -1,0 +1,1 @@
+"""The distribution in virtual time: what waiting times would be. See ``docs/sim.md``."""

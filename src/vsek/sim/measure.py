@@ -1,0 +1,167 @@
+"""What is measured of the simulated calls.
+
+A caller who hangs up within ``SHORT_S`` has hardly waited: such a call counts neither as offered
+nor as given up where shares are worked out (service level, abandons), but its wait is among the
+waiting times. Waiting times are those of all callers, from the arrival to the answer or to the
+hang-up, ringing included.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from vsek.domain.ids import ClientId
+from vsek.sim.load import Caller
+
+SHORT_S = 5.0
+
+
+class Figures:
+    """The calls of one client, one group, or all."""
+
+    __slots__ = ("abandoned", "answered", "diverted", "in_time", "short", "waited", "waits")
+
+    def __init__(self) -> None:
+        self.waits = array("f")
+        """Seconds, one for each call."""
+        self.answered = 0
+        self.in_time = 0
+        """Answered within the time of the service level."""
+        self.abandoned = 0
+        """Callers who gave up, the short ones included."""
+        self.short = 0
+        """Callers who gave up within ``SHORT_S``."""
+        self.diverted = 0
+        """Callers who got something else: a callback, voicemail, a number elsewhere."""
+        self.waited = 0
+        """Calls that no agent was free for at once."""
+
+    def add(self, wait_s: float, *, answered: bool, diverted: bool, within_s: float) -> None:
+        """One call is over as far as waiting is concerned."""
+        self.waits.append(wait_s)
+        if answered:
+            self.answered += 1
+            self.in_time += wait_s <= within_s
+        elif diverted:
+            self.diverted += 1
+        else:
+            self.abandoned += 1
+            self.short += wait_s <= SHORT_S
+
+    @property
+    def calls(self) -> int:
+        """All of them."""
+        return len(self.waits)
+
+    @property
+    def mean_s(self) -> float:
+        """Mean wait; 0 without calls."""
+        return sum(self.waits) / len(self.waits) if self.waits else 0.0
+
+    def percentiles_s(self, shares: Iterable[float]) -> list[float]:
+        """The waits that these shares of the calls did not exceed; 0 without calls."""
+        waits = sorted(self.waits)
+        if not waits:
+            return [0.0 for _ in shares]
+        return [waits[min(len(waits) - 1, int(share * len(waits)))] for share in shares]
+
+    @property
+    def service_level(self) -> float:
+        """Share answered in time, of all but the short ones; 1 without calls."""
+        offered = self.calls - self.short
+        return self.in_time / offered if offered else 1.0
+
+    @property
+    def abandon_share(self) -> float:
+        """Share of the callers who gave up, without the short ones on either side."""
+        offered = self.calls - self.short
+        return (self.abandoned - self.short) / offered if offered else 0.0
+
+    def __iadd__(self, other: Figures) -> Figures:
+        self.waits.extend(other.waits)
+        for name in ("abandoned", "answered", "diverted", "in_time", "short", "waited"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
+
+
+class Tally:
+    """What became of the calls of one run."""
+
+    def __init__(self, within_s: float = 20.0) -> None:
+        self.within_s = within_s
+        self.by_client: dict[ClientId, Figures] = {}
+        self.busy_s = 0.0
+        """Time that agents spent with calls: ringing, talk and wrap-up."""
+        self.present_s = 0.0
+        """Time that agents were signed in and not paused."""
+        self.offers = 0
+        self.reach = Reach()
+        self.expected: list[tuple[float, float]] = []
+        """Wait that was expected when the call began to wait, and the wait until the answer."""
+
+    def over(self, caller: Caller, now: float, *, diverted: bool, within_s: float | None) -> None:
+        """A call is answered, or its caller is gone. ``within_s``: how long the call might be kept
+        for the agent who knows the matter; ``None`` if that agent was not signed in."""
+        if caller.quiet:
+            return
+        figures = self.by_client.get(caller.client_id)
+        if figures is None:
+            figures = self.by_client[caller.client_id] = Figures()
+        wait_s = now - caller.arrival
+        answered = caller.answered_at is not None
+        figures.add(wait_s, answered=answered, diverted=diverted, within_s=self.within_s)
+        if within_s is not None:
+            self.reach.add(caller, wait_s, within_s)
+        if answered and caller.expected_s is not None and caller.expected_s > 0:
+            self.expected.append((caller.expected_s, wait_s))
+
+    def total(self) -> Figures:
+        """All calls."""
+        return self.sum_of(self.by_client)
+
+    def sum_of(self, clients: Iterable[ClientId]) -> Figures:
+        """The calls of these clients."""
+        result = Figures()
+        for client_id in clients:
+            if client_id in self.by_client:
+                result += self.by_client[client_id]
+        return result
+
+    @property
+    def occupancy(self) -> float:
+        """Share of their time that agents spent with calls."""
+        return self.busy_s / self.present_s if self.present_s else 0.0
+
+
+class Reach:
+    """Callers who called again and were recognised, while the agent who knows them was signed in.
+
+    *Attainable* is who could have been with that agent within the time that the call may be kept
+    (and before giving up) if the agent had been reserved at the moment of the call: the agent is
+    idle, or comes free within that time. That several callers may want the same agent at once is
+    left out of it, and so is luck (an agent who happens to come free later, while the call still
+    waits): the first makes the bound higher than anybody can reach, the second can make up for it.
+    """
+
+    __slots__ = ("attainable", "callers", "reached", "reached_attainable", "waits_s")
+
+    def __init__(self) -> None:
+        self.callers = 0
+        self.attainable = 0
+        self.reached = 0
+        self.reached_attainable = 0
+        """Reached by those who were in ``attainable``."""
+        self.waits_s = 0.0
+
+    def add(self, caller: Caller, wait_s: float, within_s: float) -> None:
+        """One such call is answered, or its caller has given up."""
+        self.callers += 1
+        self.waits_s += wait_s
+        reached = caller.answered_at is not None and caller.agent_id == caller.known
+        attainable = (
+            caller.reach_s is not None and caller.reach_s <= min(within_s, caller.patience_s)
+        )
+        self.attainable += attainable
+        self.reached += reached
+        self.reached_attainable += reached and attainable
