@@ -14,6 +14,7 @@ from vsek.acd import effects as acd_effects
 from vsek.acd import events as acd_events
 from vsek.acd.decide import match, take
 from vsek.acd.hours import is_open
+from vsek.acd.known import Why
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call import script
@@ -124,7 +125,29 @@ def _arrived(desk: Desk, event: ev.CallArrived) -> None:
         media = directory.announcements.get(f"closed.{client.language}", "")
         script.announce(desk, call, media, Outcome.ABANDONED, "closed")
     else:
+        if event.recognised:
+            _tell_who_calls(desk, call, event)
         script.begin(desk, call)
+
+
+def _tell_who_calls(desk: Desk, call: Call, event: ev.CallArrived) -> None:
+    told = {"agents": ", ".join(event.known), "sure": "yes" if event.sure else ""}
+    known = {name: text for name, text in told.items() if text}
+    desk.step(call, "recognised", why=event.recognised.value, **known)
+
+
+def _caller_key(directory: Directory, client: ClientScript | None, event: ev.CallArrived) -> str:
+    """The caller's number, unless many callers share it: the client's own, that of a system which
+    forwards under its own name, or one from which so many call that nobody can be told apart."""
+    number = event.caller_number
+    if client is None or event.recognised is Why.CROWD or number in event.forwarded_by:
+        return ""
+    return "" if belongs_to(directory, client.client_id, number) else number
+
+
+def belongs_to(directory: Directory, client_id: ClientId, number: str) -> bool:
+    """Whether ``number`` is one of the client's own."""
+    return client_id in (_owner(directory.dids, number), _owner(directory.forwarders, number))
 
 
 def _open(desk: Desk, event: ev.CallArrived, received_at: float) -> Call:
@@ -141,6 +164,9 @@ def _open(desk: Desk, event: ev.CallArrived, received_at: float) -> Call:
         received_at,
         event.caller_number,
         event.caller_name,
+        caller_key=_caller_key(directory=state.directory, client=client, event=event),
+        known=event.known,
+        sure=event.sure,
     )
     state.calls[call.call_id] = call
     state.channels[call.channel_id] = call.call_id

@@ -11,7 +11,15 @@ from vsek.acd.effects import CancelTimer, SetTimer
 from vsek.call import effects as do
 from vsek.call.model import Asking, Call, Leg, LegStage, State
 from vsek.domain.ids import OURS
-from vsek.domain.outcomes import LOOP, Finding, Outcome, Stage
+from vsek.domain.outcomes import (
+    AGENT_LOST,
+    FOUND_GONE,
+    LOOP,
+    MISSED,
+    Finding,
+    Outcome,
+    Stage,
+)
 from vsek.domain.records import CallClosed, CallStep, RecordingMade
 
 GUARD_ENDED_S = 10.0
@@ -71,7 +79,11 @@ def queue(desk: Desk, call: Call) -> None:
             call.received_at,
             wrap_up_s(desk, call),
             call.offers,
-            vip=call.caller_number in call.script.vip,
+            call.caller_key,
+            call.caller_number in call.script.vip,
+            call.known,
+            # Once: who lost the agent after all has waited for one.
+            sure=call.sure and not call.offers,
         ),
     )
 
@@ -117,19 +129,29 @@ def drop_leg(desk: Desk, call: Call, leg: Leg, reason: str) -> None:
         desk.do(do.HangupLeg(call.call_id, leg.channel_id, reason))
 
 
-def let_go(desk: Desk, call: Call) -> None:
-    """Out of the queue, or away from the agent; and out of the bridge."""
+def let_go(desk: Desk, call: Call, *, served: bool = False, cut: bool = False) -> None:
+    """Out of the queue, or away from the agent; and out of the bridge.
+
+    ``served``: the caller got something else instead of an agent. ``cut``: the talk was broken by a
+    fault. Who was neither served nor talked to the end keeps the place when calling again soon.
+    """
     leg = call.leg
     if call.agent_id is None:
         if call.stage in (Stage.GREETING, Stage.WAITING):
-            desk.distribute(desk, acd_events.CallLeft(call.call_id))
+            desk.distribute(desk, acd_events.CallLeft(call.call_id, served))
     elif call.stage is not Stage.FALLBACK:
         call.leg_id = None
         if leg is not None:  # unless its end is why the call ends
             drop_leg(desk, call, leg, "normal")
-        desk.distribute(desk, acd_events.AgentReleased(call.call_id, call.agent_id))
+        desk.distribute(desk, acd_events.AgentReleased(call.call_id, call.agent_id, cut))
     if call.bridge_id:
         desk.do(do.DestroyBridge(call.call_id, call.channel_id, call.bridge_id))
+
+
+_UNSERVED = frozenset({Outcome.ABANDONED, Outcome.FAILED})
+_BROKEN = frozenset({AGENT_LOST, FOUND_GONE, MISSED})
+"""Why a talk ended that nobody is known to have ended. Where nobody saw it, the caller is given the
+benefit of the doubt."""
 
 
 def close(
@@ -160,7 +182,7 @@ def close(
         )
     )
     desk.arm_guard(call, GUARD_ENDED_S)
-    let_go(desk, call)
+    let_go(desk, call, served=outcome not in _UNSERVED, cut=reason in _BROKEN)
     call.stage = Stage.ENDED
     if not call.caller_gone:
         desk.do(do.Hangup(call.call_id, call.channel_id, LOOP if reason == LOOP else "normal"))

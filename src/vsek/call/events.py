@@ -11,8 +11,9 @@ from __future__ import annotations
 import msgspec
 
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied, TimerDue
+from vsek.acd.known import Why
 from vsek.call.model import Directory
-from vsek.domain.ids import CallId, ChannelId
+from vsek.domain.ids import AgentId, CallId, ChannelId
 from vsek.domain.ledger import Served
 from vsek.domain.outcomes import Finding
 
@@ -34,6 +35,12 @@ class CallArrived(msgspec.Struct, frozen=True, tag=True):
     """Why the call goes round in circles, judged by its forwarding chain; empty: it does not."""
     our_call: str = ""
     """The call for which we placed this one, if it is one of ours that came back (X-vsek-Call)."""
+    known: tuple[AgentId, ...] = ()
+    """Agents who know the caller's matter, the best first."""
+    sure: bool = False
+    """The caller was recognised for certain, so the call may be kept for one of them."""
+    recognised: Why = Why.STRANGER
+    """By what, or why not."""
 
 
 class LegReady(msgspec.Struct, frozen=True, tag=True):

@@ -35,7 +35,8 @@ def remember(state: State, channel_id: ChannelId, call_id: CallId) -> None:
 def diverted(desk: Desk, call: Call) -> None:
     """The dialplan has the caller."""
     desk.step(call, "fallback", stage=call.stage.value)
-    let_go(desk, call)
+    # A talk that goes on here has lost its agent unseen; what had not become one was our fault.
+    let_go(desk, call, cut=call.stage is not Stage.TALKING)
     if call.stage is Stage.TALKING:
         # The agent had left, unseen: what came afterwards does not undo the talk.
         call.outcome_if_left, call.reason_if_left = Outcome.ANSWERED, "agent_hangup"

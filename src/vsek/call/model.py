@@ -161,6 +161,12 @@ class Call(msgspec.Struct):
     """How long the call waited for the agent who took it, in seconds."""
     expected_s: float | None = None
     """How long that was expected to take, when the call began to wait."""
+    caller_key: str = ""
+    """By which the caller is told who calls again soon; empty: not at all."""
+    known: tuple[AgentId, ...] = ()
+    """Agents who know the matter, the best first."""
+    sure: bool = False
+    """The caller was recognised for certain."""
     offers: int = 0
     steps: int = 0
 

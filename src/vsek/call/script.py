@@ -38,7 +38,7 @@ from vsek.call.desk import (
 )
 from vsek.call.model import Call, Leg, LegStage
 from vsek.domain.ids import OURS, ChannelId, OfferId
-from vsek.domain.outcomes import FOUND_GONE, RING_LIMIT, Outcome, Stage
+from vsek.domain.outcomes import AGENT_LOST, FOUND_GONE, RING_LIMIT, Outcome, Stage
 
 GUARD_ANNOUNCEMENT_S = 120.0
 """An announcement whose end was never reported is taken to have ended."""
@@ -265,7 +265,8 @@ def _back_to_queue(desk: Desk, call: Call, leg: Leg, why: str) -> None:
     call.briefing_id = ""
     desk.step(call, "agent_lost", agent=leg.agent_id, reason=why)
     drop_leg(desk, call, leg, "normal")
-    desk.distribute(desk, acd_events.AgentReleased(call.call_id, leg.agent_id))
+    # Cut: a place that was inherited from an earlier call is inherited by the queueing below.
+    desk.distribute(desk, acd_events.AgentReleased(call.call_id, leg.agent_id, cut=True))
     # The caller may be in the bridge already: out of it, the next offer makes a new one.
     desk.do(do.DestroyBridge(call.call_id, call.channel_id, call.bridge_id))
     call.bridge_id = ""
@@ -301,8 +302,15 @@ def rang_too_long(desk: Desk, call: Call) -> None:
 
 
 def agent_left(desk: Desk, call: Call, leg: Leg, cause: int) -> None:
-    """The agent hung up, so the talk is over."""
-    close(desk, call, Outcome.ANSWERED, "agent_hangup")
+    """The agent hung up, or was lost: the talk is over."""
+    close(desk, call, Outcome.ANSWERED, AGENT_LOST if _is_fault(cause) else "agent_hangup")
+
+
+def _is_fault(cause: int) -> bool:
+    """Whether a leg that ended with ``cause`` (Q.850) was lost: 20 and 27 are out of reach, 32 to
+    47 are for lack of resources (44 also where no sound came any more), from 96 on the protocol
+    failed. 0 is unknown, and found after a gap: more likely hung up."""
+    return cause in (20, 27) or 32 <= cause <= 47 or cause >= 96
 
 
 def guard_due(desk: Desk, call: Call) -> None:

@@ -60,6 +60,8 @@ CALLER_HANGUP = "caller_hangup"
 FOUND_GONE = "found_gone"
 """Gone when the switchboard came back: whether the caller hung up, or Asterisk went down, and when,
 nobody saw."""
+AGENT_LOST = "agent_lost"
+"""The agent's side of a talk broke, by a fault."""
 RING_LIMIT = "ring_limit"
 """It rang for so long that no caller can be there any more."""
 FALLBACK = "fallback"
