@@ -28,7 +28,7 @@ from vsek.acd import events as ev
 from vsek.acd import treatment
 from vsek.acd.errors import AcdError
 from vsek.acd.expected import Pace
-from vsek.acd.matching import Choice, keeper, next_pair
+from vsek.acd.matching import Choice, keeper, line_up, next_pair
 from vsek.acd.rules import Action, Clearance, Rules
 from vsek.acd.state import AWAY, Acd, Agent, AgentState, CallState, QueuedCall, Timer
 from vsek.acd.table import AGENTS, CALLS, DETOURS, AgentInput, CallInput, Condition, Go, Never
@@ -123,6 +123,7 @@ class _Step:
         """Offer calls to agents until nobody who is ready may take a call that waits."""
         acd = self.acd
         while acd.unmatched_calls or acd.unmatched_agents:
+            line_up(acd, self.now)
             waiting = list(acd.unmatched_calls)
             while (pair := next_pair(acd, self.now)) is not None:
                 self._offer(*pair)
@@ -140,7 +141,7 @@ class _Step:
         decision = fx.Decision(
             acd.last_decision,
             acd.rules.version,
-            self.now - call.arrival,
+            max(0.0, self.now - call.arrival),
             call.circles,
             choice.known,
             counts[AgentState.READY],
@@ -218,10 +219,10 @@ class _Step:
     def _place(self, event: ev.CallQueued) -> float:
         """The arrival that counts: that of an earlier call of the same caller, if it was soon."""
         recent = self.acd.recent
-        while recent and (oldest := next(iter(recent))) and recent[oldest][1] < self.now:
+        while recent and recent[oldest := next(iter(recent))][1] < self.now:
             del recent[oldest]
-        earlier = recent.pop(_caller_key(event), None) if event.caller else None
-        return event.arrival if earlier is None else min(earlier[0], event.arrival)
+        arrival, until = recent.pop(_caller_key(event), (event.arrival, self.now))
+        return min(arrival, event.arrival) if until >= self.now else event.arrival
 
     def _unserved(self, call: QueuedCall) -> None:
         if call.caller:
@@ -259,7 +260,7 @@ class _Step:
         if name.startswith(_CALL_TIMER):
             self._wake(CallId(name.removeprefix(_CALL_TIMER)), generation)
             return
-        agent = self.acd.agents.get(AgentId(name.rpartition(":")[2]))
+        agent = self.acd.agents.get(AgentId(name.split(":", 2)[-1]))
         if agent is None or agent.timer is None:
             return
         if (agent.timer.name, agent.timer.generation) != (name, generation):
@@ -272,21 +273,22 @@ class _Step:
         acd.rules = rules
         for call in acd.calls.values():
             was, now = old.client(call.client_id), rules.client(call.client_id)
-            if call.group == was.group:
+            if call.group == was.group or call.group not in rules.groups:
                 call.group = now.group
-            taken = {was.treatments[number]: at for number, at in call.treated.items()}
-            call.treated = {
-                number: taken[treatment]
-                for number, treatment in enumerate(now.treatments)
-                if treatment in taken
-            }
+            if call.treated:
+                taken = {was.treatments[number]: at for number, at in call.treated.items()}
+                call.treated = {
+                    number: taken[treatment]
+                    for number, treatment in enumerate(now.treatments)
+                    if treatment in taken
+                }
+        waiting = [call for call in acd.calls.values() if call.state is CallState.WAITING]
+        for call in waiting:
             call.circles = self._open_circles(call)
         acd.rebuild()
-        for call in acd.calls.values():
-            if call.state is CallState.WAITING:
-                acd.unmatched_calls[call.call_id] = None
-                self._release_unkept(call)
-        acd.unmatched_agents.update(dict.fromkeys(acd.index.ready))
+        for call in waiting:
+            acd.unmatched_calls[call.call_id] = None
+            self._release_unkept(call)
 
     # Calls
 
@@ -315,8 +317,10 @@ class _Step:
         self.acd.unmatched_calls[call.call_id] = None
 
     def _open_circles(self, call: QueuedCall) -> int:
-        waited = max(0.0, self.now - call.arrival)
-        return sum(c.after_s <= waited for c in self.acd.rules.group(call.group).circles)
+        """Compares with the very moments at which the timer wakes the call."""
+        since = min(call.arrival, self.now)
+        circles = self.acd.rules.group(call.group).circles
+        return sum(since + circle.after_s <= self.now for circle in circles)
 
     def _attend(self, call: QueuedCall) -> None:
         """Look after a call that nobody takes at once."""
@@ -398,6 +402,7 @@ class _Step:
         )
         self._count(agent, target)
         if target is None:
+            self.acd.forget_graduate(agent)
             del self.acd.agents[agent.agent_id]
             del self.acd.profiles[agent.agent_id]
         else:

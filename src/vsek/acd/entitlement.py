@@ -34,31 +34,31 @@ class Tier(NamedTuple):
     """The negated skill level, 0 where levels do not count."""
 
 
-class Who(NamedTuple):
-    """What the rules say of an agent. Agents who are alike here are interchangeable."""
+class Who:
+    """What the rules say of an agent. Agents who are alike here are interchangeable, and equal."""
 
-    team: str
-    skills: tuple[tuple[str, int], ...]
-    cleared: tuple[tuple[str, Clearance], ...]
-    full: frozenset[str]
-    """Groups of which the agent, who is learning there, gets no new clients for now."""
+    __slots__ = ("_key", "cleared", "full", "skills", "team")
 
-    @classmethod
-    def of(cls, rules: AgentRules, full: frozenset[str]) -> Who:
-        """What the rules say of an agent who has had enough new clients of the groups ``full``."""
-        return cls(
-            rules.team,
-            tuple(sorted(rules.skills.items())),
-            tuple(sorted(rules.cleared.items())),
-            full,
-        )
+    def __init__(self, rules: AgentRules, full: frozenset[str] = frozenset()) -> None:
+        self.team = rules.team
+        self.skills = rules.skills
+        self.cleared = rules.cleared
+        self.full = full
+        """Groups of which the agent, who is learning there, gets no new clients for now."""
+        skills, cleared = frozenset(rules.skills.items()), frozenset(rules.cleared.items())
+        self._key = rules.team, skills, cleared, full
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Who) and self._key == other._key
 
     def clearance(self, group: str) -> Clearance:
         """How far the agent is cleared for ``group``."""
         if not self.cleared:
             return Clearance.TRAINED
-        cleared = dict(self.cleared)
-        return cleared.get(group, cleared.get("*", Clearance.NONE))
+        return self.cleared.get(group) or self.cleared.get("*", Clearance.NONE)
 
 
 class Want(NamedTuple):
@@ -71,26 +71,28 @@ class Want(NamedTuple):
     beside_trained: bool
 
 
-def judge(want: Want, group: Group, who: Who) -> Tier | Bar:
+def judge(want: Want, group: Group, who: Who, *, met: bool = False) -> Tier | Bar:
     """Whether ``who`` may take a call that wants ``want`` of ``group``, and how well they suit.
 
-    ``NEW_CLIENTS`` does not hold for clients whose calls the agent has taken before, and
-    ``BESIDE_TRAINED`` not while somebody trained is free: both are for the caller to see to.
+    ``met``: the agent has taken calls of this client before, so it is no new one. The bar
+    ``BESIDE_TRAINED`` is void while somebody trained is free, which is for the caller to see to.
     """
-    skills = dict(who.skills)
-    if any(skills.get(skill, 0) < least for skill, least in want.requires):
-        return Bar.SKILL
-    level = 0
-    if group.level_first and want.requires:
-        level = -min(skills[skill] for skill, _ in want.requires)
+    full = want.group in who.full and not met
+    levels = []
+    for skill, least in want.requires:
+        has = who.skills.get(skill, 0)
+        if has < least:
+            return Bar.SKILL
+        levels.append(has)
+    level = -min(levels) if group.level_first and levels else 0
     clearance = who.clearance(want.group)
     if clearance is Clearance.LEARNING and want.beside_trained:
-        return Bar.NEW_CLIENTS if want.group in who.full else Bar.BESIDE_TRAINED
+        return Bar.NEW_CLIENTS if full else Bar.BESIDE_TRAINED
     for number, circle in enumerate(group.circles):
         if _admits(circle.admits, group, who, clearance):
             if number >= want.circles:
                 return Bar.CIRCLE
-            if circle.admits is Admits.LEARNING and want.group in who.full:
+            if circle.admits is Admits.LEARNING and full:
                 return Bar.NEW_CLIENTS
             return Tier(number, level)
     return Bar.NOT_CLEARED

@@ -218,7 +218,8 @@ def hindrance(acd: Acd, call: QueuedCall, agent: Agent, bar: Bar, now: float) ->
             result = judge(
                 acd.full_need(call).want,
                 acd.rules.group(call.group),
-                acd.profiles[agent.agent_id].who._replace(full=frozenset()),
+                acd.profiles[agent.agent_id].who,
+                met=True,
             )
             assert isinstance(result, Tier)  # some circle lets the agent in
             circle = acd.rules.group(call.group).circles[result.circle]

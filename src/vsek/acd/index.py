@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 from vsek.acd.entitlement import Bar, Tier, Want, Who, judge
 from vsek.acd.ordering import PriorityQueue
-from vsek.acd.rules import Order, Rules
+from vsek.acd.rules import Group, Order, Rules
 from vsek.domain.ids import AgentId, CallId, ClientId
 
 Key = tuple[float, int]
@@ -137,10 +137,8 @@ class Lane:
                 if head is not None and (best is None or head < best):
                     best = head
             return best
-        for _, need in self.order:
-            if wanted >> need & 1:
-                return self.queues[need].first()
-        raise AssertionError("every need in the mask is in the order")
+        first = next(need for _, need in self.order if wanted >> need & 1)
+        return self.queues[first].first()
 
     def _drop(self, key: Key, need: int) -> None:
         del self.order[bisect_left(self.order, (key, need))]
@@ -151,7 +149,7 @@ class Index:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        groups = [rules.group(""), *rules.groups.values()]
+        groups = [Group(), *rules.groups.values()]
         self.orders: list[Order] = sorted({group.order for group in groups})
         self.profiles: list[Profile] = []
         self.ready_mask = 0
@@ -165,7 +163,7 @@ class Index:
         self.known: dict[AgentId, dict[CallId, None]] = {}
         """Waiting calls whose matter the agent knows."""
         self.graduates: dict[ClientId, dict[AgentId, None]] = {}
-        """Agents who have enough new clients for this shift, by the clients that they have met."""
+        """Agents who have had enough new clients for this shift, by clients they have met."""
         self._needs: list[Need] = []
         self._profile_of: dict[Who, Profile] = {}
         self._need_of: dict[Want, Need] = {}

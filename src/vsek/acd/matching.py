@@ -4,13 +4,13 @@ Theory of operation
 -------------------
 Between two decisions nobody who is ready may take a call that waits. So after an event only those
 pairs are new in which one side has just become free, or admitted: these are noted as *unmatched*
-while the event is taken in. Matching asks for the best call for each unmatched agent, then for the
-best agent for each unmatched call, until nobody is left.
+while the event is taken in. Of the unmatched calls, and of the calls that unmatched agents may
+take, the most urgent is given to the best of all agents, and so on until there is nobody left; so
+it makes no difference in which order calls and agents came free in one moment.
 
-The best agent for a call: somebody who knows the matter, then who suits best (circle, skill level),
-then by the order of the group. The best call for an agent: one that was kept for them, then the
-most urgent: whose wait is longest in terms of its target. When a call and an agent come free in one
-moment the call still goes to the best of all agents, and the agent to the most urgent of all calls.
+The most urgent call: one that is kept for an agent who has come free, then the one whose wait is
+longest in terms of its target. The best agent for a call: somebody who knows the matter, then who
+suits best (circle, skill level), then by the order of the group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vsek.acd.entitlement import Bar, Tier, judge
-from vsek.acd.index import Key, Need, bits
+from vsek.acd.index import Key, Need, Profile, bits
 from vsek.acd.state import Acd, Agent, AgentState, QueuedCall
 from vsek.domain.ids import AgentId, CallId
 
@@ -33,35 +33,29 @@ class Choice(NamedTuple):
     """How many ready agents might have taken the call."""
 
 
+def line_up(acd: Acd, now: float) -> None:
+    """Put the unmatched calls into the order in which :func:`next_pair` is to look at them."""
+    if len(acd.unmatched_calls) < 2:
+        return
+    calls = [acd.calls[call_id] for call_id in acd.unmatched_calls]
+    calls.sort(key=lambda call: _rank(acd, call, now))
+    acd.unmatched_calls = dict.fromkeys(call.call_id for call in calls)
+
+
 def next_pair(acd: Acd, now: float) -> tuple[QueuedCall, Choice] | None:
     """The next call and agent to be put together, or ``None`` when nobody else can be.
 
     Whoever stays behind is not looked at again until noted anew; the calls among them are in their
     lanes then, or kept for somebody.
     """
-    calls = acd.unmatched_calls
-    if acd.unmatched_agents:
-        for call_id in calls:
-            acd.index_call(acd.calls[call_id])
-        for agent_id in list(acd.unmatched_agents):
-            agent = acd.agents.get(agent_id)
-            while agent is not None and agent.state is AgentState.READY:
-                call = _call_for(acd, agent, now)
-                if call is None:
-                    break
-                choice = agent_for(acd, call)
-                if choice is not None:
-                    return call, choice
-                _hold(acd, call)
-            del acd.unmatched_agents[agent_id]
-    while calls:
-        call = acd.calls[next(iter(calls)) if len(calls) == 1 else _most_urgent(acd, now)]
+    while (call := _most_urgent(acd, now)) is not None:
         choice = agent_for(acd, call)
         if choice is not None:
             return call, choice
-        del calls[call.call_id]
+        acd.unmatched_calls.pop(call.call_id, None)
         if keeper(acd, call) is not None:
-            _hold(acd, call)
+            acd.unindex_call(call)
+            call.held = True
         else:
             call.hold_until = 0.0
             acd.index_call(call)
@@ -79,10 +73,7 @@ def verdict(acd: Acd, call: QueuedCall, agent: Agent, need: Need) -> Tier | Bar:
     ``BESIDE_TRAINED`` becomes void while somebody with a tier is ready.
     """
     group, who = acd.rules.group(call.group), acd.profiles[agent.agent_id].who
-    result = judge(need.want, group, who)
-    if result is Bar.NEW_CLIENTS and call.client_id in agent.met:
-        return judge(need.want, group, who._replace(full=frozenset()))
-    return result
+    return judge(need.want, group, who, met=call.client_id in agent.met)
 
 
 def acquainted(acd: Acd, call: QueuedCall, agent: Agent) -> bool:
@@ -102,41 +93,36 @@ def keeper(acd: Acd, call: QueuedCall) -> Agent | None:
     return None
 
 
-def _hold(acd: Acd, call: QueuedCall) -> None:
-    acd.unindex_call(call)
-    call.held = True
-
-
-def _most_urgent(acd: Acd, now: float) -> CallId:
-    calls = (acd.calls[call_id] for call_id in acd.unmatched_calls)
-    return min(calls, key=lambda call: (-urgency(acd, call, now), call.key)).call_id
-
-
 # An agent for a call
 
 
 def agent_for(acd: Acd, call: QueuedCall) -> Choice | None:
     """The best of the ready agents who may take ``call``; ``None`` also when it is to be kept for
     somebody who is busy."""
-    need = acd.need(call)
-    for agent_id in call.known:
-        agent = acd.agents.get(agent_id)
-        if agent is not None and agent.state is AgentState.READY and acquainted(acd, call, agent):
-            return Choice(agent, True, max(1, _count(acd, need)))
-    if call.held or keeper(acd, call) is not None:
-        return None
-    return _best(acd, call, need)
+    knowing = [one for one in call.known if _ready_and_acquainted(acd, call, one)]
+    if call.held or (not knowing and keeper(acd, call) is not None):
+        return Choice(acd.agents[knowing[0]], True, len(knowing)) if knowing else None
+    best, entitled = _best(acd, call, knowing)
+    if knowing:
+        return Choice(acd.agents[knowing[0]], True, entitled)
+    return Choice(acd.agents[best], False, entitled) if best is not None else None
 
 
-def _count(acd: Acd, need: Need) -> int:
-    profiles = acd.index.profiles
-    return sum(len(profiles[n].ready[0]) for n in bits(need.mask & acd.index.ready_mask))
+def _ready_and_acquainted(acd: Acd, call: QueuedCall, agent_id: AgentId) -> bool:
+    agent = acd.agents.get(agent_id)
+    return agent is not None and agent.state is AgentState.READY and acquainted(acd, call, agent)
 
 
-def _best(acd: Acd, call: QueuedCall, need: Need) -> Choice | None:
-    index = acd.index
+def _best(acd: Acd, call: QueuedCall, knowing: list[AgentId]) -> tuple[AgentId | None, int]:
+    """Who is asked first if nobody knows the matter, and how many might be asked, with those
+    ``knowing`` it."""
+    index, need = acd.index, acd.need(call)
     mask = need.mask & index.ready_mask
-    tier, chosen = _first_tier(need, mask) if mask else (_NOWHERE, 0)
+    tier, chosen = _NOBODY, 0
+    for suits, members in need.tiers:
+        if members & mask:
+            tier, chosen = suits, members & mask
+            break
     if mask and need.learners:
         # Somebody trained is free: who is learning is asked as an equal.
         learners = need.learners & index.ready_mask
@@ -145,71 +131,94 @@ def _best(acd: Acd, call: QueuedCall, need: Need) -> Choice | None:
     best: tuple[Tier, Key, AgentId] | None = None
     entitled = 0
     for number in bits(mask):
-        profile = index.profiles[number]
-        queue = profile.ready[need.order]
+        queue = index.profiles[number].ready[need.order]
         entitled += len(queue)
         if chosen >> number & 1:
             head = queue.first()
             if head is not None and (best is None or head[0] < best[1]):
                 best = tier, head[0], head[1]
-    for agent_id in index.graduates.get(call.client_id, ()):
-        agent = acd.agents.get(agent_id)
-        if agent is None or agent.state is not AgentState.READY:
+    # Whom their profile does not admit, but perhaps what they did or know themselves.
+    others = dict.fromkeys(knowing)
+    if call.client_id in index.graduates:
+        others |= index.graduates[call.client_id]
+    for agent_id in others:
+        agent = acd.agents[agent_id]
+        if agent.state is not AgentState.READY or acd.profiles[agent_id].bit & mask:
             continue
-        if not acd.profiles[agent_id].bit & mask:
-            own = verdict(acd, call, agent, need)
-            if own is Bar.BESIDE_TRAINED and mask:
-                own = tier
-            if isinstance(own, Tier):
-                entitled += 1
-                candidate = own, index.key_of(agent_id, need.order), agent_id
-                if best is None or candidate < best:
-                    best = candidate
-    if best is None:
-        return None
-    return Choice(acd.agents[best[2]], False, entitled)
+        own = verdict(acd, call, agent, need)
+        if own is Bar.BESIDE_TRAINED and mask:
+            own = tier
+        if isinstance(own, Tier):
+            candidate = own, index.key_of(agent_id, need.order), agent_id
+            if best is None or candidate < best:
+                best = candidate
+        entitled += isinstance(own, Tier) or agent_id in knowing
+    return (best[2] if best is not None else None), entitled
 
 
-_NOWHERE = Tier(0, 0)
-
-
-def _first_tier(need: Need, mask: int) -> tuple[Tier, int]:
-    for tier, members in need.tiers:
-        chosen = members & mask
-        if chosen:
-            return tier, chosen
-    raise AssertionError("every profile in the mask has a tier")
+_NOBODY = Tier(0, 0)
 
 
 # A call for an agent
 
+_Rank = tuple[bool, float, Key]
+"""The smallest is served first: not kept for an agent, the negated urgency, the place."""
 
-def _call_for(acd: Acd, agent: Agent, now: float) -> QueuedCall | None:
-    index, profile = acd.index, acd.profiles[agent.agent_id]
-    best: tuple[float, Key, CallId] | None = None
-    known = index.known.get(agent.agent_id)
-    if known:
-        mine = [c for c in map(acd.calls.__getitem__, known) if acquainted(acd, c, agent)]
-        kept = [call for call in mine if call.held]
-        if kept:
-            return min(kept, key=lambda call: call.key)
-        for call in mine:
-            best = _more_urgent(best, now, call.key, acd.scale_s(call), call.call_id)
-    for lane in index.lanes.values():
+
+def _rank(acd: Acd, call: QueuedCall, now: float) -> _Rank:
+    return not call.held, -urgency(acd, call, now), call.key
+
+
+def _most_urgent(acd: Acd, now: float) -> QueuedCall | None:
+    """The most urgent of the unmatched calls, and of those that unmatched agents may take."""
+    first = next(iter(acd.unmatched_calls), None)  # they are lined up
+    call = acd.calls[first] if first is not None else None
+    if not acd.unmatched_agents:
+        return call
+    best = (_rank(acd, call, now), call.call_id) if call is not None else None
+    heads: dict[Profile, tuple[_Rank, CallId] | None] = {}
+    for agent_id in list(acd.unmatched_agents):
+        profile = acd.profiles[agent_id]
+        if profile not in heads:
+            heads[profile] = _in_lanes(acd, profile, now)
+        found = _call_for(acd, acd.agents[agent_id], heads[profile], now)
+        if found is None:
+            del acd.unmatched_agents[agent_id]
+        elif best is None or found < best:
+            best = found
+    return acd.calls[best[1]] if best is not None else None
+
+
+def _in_lanes(acd: Acd, profile: Profile, now: float) -> tuple[_Rank, CallId] | None:
+    """The most urgent call in a lane that all agents of the profile may take."""
+    best: tuple[_Rank, CallId] | None = None
+    for lane in acd.index.lanes.values():
         head = lane.first_of(profile.needs)
         if head is not None:
-            best = _more_urgent(best, now, head[0], lane.scale_s, head[1])
-    if profile.who.full:
-        for client_id in agent.met & index.by_client.keys():
-            for call_id in index.by_client[client_id]:
-                call = acd.calls[call_id]
-                if isinstance(verdict(acd, call, agent, acd.need(call)), Tier):
-                    best = _more_urgent(best, now, call.key, acd.scale_s(call), call_id)
-    return acd.calls[best[2]] if best is not None else None
+            key, call_id = head
+            found = (True, (key[0] - now) / lane.scale_s, key), call_id
+            if best is None or found < best:
+                best = found
+    return best
 
 
-def _more_urgent(
-    best: tuple[float, Key, CallId] | None, now: float, key: Key, scale_s: float, call_id: CallId
-) -> tuple[float, Key, CallId]:
-    candidate = (key[0] - now) / scale_s, key, call_id
-    return candidate if best is None or candidate < best else best
+def _call_for(
+    acd: Acd, agent: Agent, best: tuple[_Rank, CallId] | None, now: float
+) -> tuple[_Rank, CallId] | None:
+    """The most urgent call that the agent may take; ``best`` is what all alike may take."""
+    index, own = acd.index, []
+    if agent.agent_id in index.known:
+        known = map(acd.calls.__getitem__, index.known[agent.agent_id])
+        own = [call for call in known if acquainted(acd, call, agent)]
+    if acd.profiles[agent.agent_id].who.full:
+        own += [
+            call
+            for client_id in agent.met & index.by_client.keys()
+            for call in map(acd.calls.__getitem__, index.by_client[client_id])
+            if isinstance(verdict(acd, call, agent, acd.need(call)), Tier)
+        ]
+    for call in own:
+        found = _rank(acd, call, now), call.call_id
+        if best is None or found < best:
+            best = found
+    return best

@@ -90,7 +90,8 @@ class Agent(msgspec.Struct):
     @property
     def returns(self) -> bool:
         """Whether the agent, who is busy now, is likely to be ready again soon."""
-        return self.state in _BUSY and self.pause_wanted is None and not self.leaving
+        wanted = self.reachable and not self.leaving and self.pause_wanted is None
+        return wanted and self.state in _BUSY
 
 
 class QueuedCall(msgspec.Struct):
@@ -203,16 +204,26 @@ class Acd(msgspec.Struct, dict=True):
             for group, met in agent.new_clients.items()
             if met >= self.rules.group(group).new_clients
         )
-        profile = index.profile(Who.of(rules, full))
-        if full:
-            for client_id in agent.met:
-                index.graduates.setdefault(client_id, {})[agent.agent_id] = None
+        profile = index.profile(Who(rules, full))
         old = self.profiles.get(agent.agent_id)
         if old is not None:
             old.present -= agent.present
+            self.forget_graduate(agent)
+        if full:
+            for client_id in agent.met:
+                index.graduates.setdefault(client_id, {})[agent.agent_id] = None
         profile.present += agent.present
         self.profiles[agent.agent_id] = profile
         return profile
+
+    def forget_graduate(self, agent: Agent) -> None:
+        """The agent leaves, or has not had enough new clients any more."""
+        if self.profiles[agent.agent_id].who.full:
+            graduates = self.index.graduates
+            for client_id in agent.met & graduates.keys():
+                graduates[client_id].pop(agent.agent_id, None)
+                if not graduates[client_id]:
+                    del graduates[client_id]
 
     def index_ready(self, agent: Agent) -> None:
         """The agent is ready."""

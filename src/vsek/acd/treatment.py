@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from vsek.acd.entitlement import Tier
 from vsek.acd.hours import is_open
 from vsek.acd.index import bits
+from vsek.acd.matching import verdict
 from vsek.acd.rules import RECHECK_S, Action, Treatment
 from vsek.acd.state import Acd, QueuedCall
 
@@ -57,6 +59,8 @@ def _holds(acd: Acd, call: QueuedCall, treatment: Treatment, now: float) -> bool
 
 
 def _anybody(acd: Acd, call: QueuedCall) -> bool:
-    need = acd.full_need(call)
-    profiles = acd.index.profiles
-    return any(profiles[number].present for number in bits(need.mask | need.learners))
+    need, index = acd.full_need(call), acd.index
+    if any(index.profiles[number].present for number in bits(need.mask)):
+        return True
+    graduates = map(acd.agents.__getitem__, index.graduates.get(call.client_id, ()))
+    return any(one.present and isinstance(verdict(acd, call, one, need), Tier) for one in graduates)
