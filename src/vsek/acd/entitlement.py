@@ -77,7 +77,6 @@ def judge(want: Want, group: Group, who: Who, *, met: bool = False) -> Tier | Ba
     ``met``: the agent has taken calls of this client before, so it is no new one. The bar
     ``BESIDE_TRAINED`` is void while somebody trained is free, which is for the caller to see to.
     """
-    full = want.group in who.full and not met
     levels = []
     for skill, least in want.requires:
         has = who.skills.get(skill, 0)
@@ -86,10 +85,12 @@ def judge(want: Want, group: Group, who: Who, *, met: bool = False) -> Tier | Ba
         levels.append(has)
     level = -min(levels) if group.level_first and levels else 0
     clearance = who.clearance(want.group)
+    full = clearance is Clearance.LEARNING and want.group in who.full and not met
     if clearance is Clearance.LEARNING and want.beside_trained:
         return Bar.NEW_CLIENTS if full else Bar.BESIDE_TRAINED
+    admitted = _admitted(group, who, clearance)
     for number, circle in enumerate(group.circles):
-        if _admits(circle.admits, group, who, clearance):
+        if circle.admits in admitted:
             if number >= want.circles:
                 return Bar.CIRCLE
             if circle.admits is Admits.LEARNING and full:
@@ -98,13 +99,19 @@ def judge(want: Want, group: Group, who: Who, *, met: bool = False) -> Tier | Ba
     return Bar.NOT_CLEARED
 
 
-def _admits(admits: Admits, group: Group, who: Who, clearance: Clearance) -> bool:
-    match admits:
-        case Admits.TEAM:
-            return clearance is Clearance.TRAINED and who.team == group.team
-        case Admits.TRAINED:
-            return clearance is Clearance.TRAINED
-        case Admits.LEARNING:
-            return clearance is Clearance.LEARNING
-        case Admits.OVERFLOW:
-            return any(who.clearance(name) is Clearance.TRAINED for name in group.overflow_to)
+def _admitted(group: Group, who: Who, clearance: Clearance) -> tuple[Admits, ...]:
+    """What the circles that admit ``who`` are called."""
+    first: tuple[Admits, ...] = ()
+    if clearance is Clearance.TRAINED:
+        first = _TRAINED_IN_TEAM if who.team == group.team else _TRAINED
+    elif clearance is Clearance.LEARNING:
+        first = _LEARNING
+    for name in group.overflow_to:
+        if who.clearance(name) is Clearance.TRAINED:
+            return *first, Admits.OVERFLOW
+    return first
+
+
+_TRAINED_IN_TEAM = Admits.TEAM, Admits.TRAINED
+_TRAINED = (Admits.TRAINED,)
+_LEARNING = (Admits.LEARNING,)

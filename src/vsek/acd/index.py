@@ -182,7 +182,7 @@ class Index:
             self.profiles.append(profile)
             self._profile_of[who] = profile
             for need in self._needs:
-                self._relate(need, profile)
+                self._relate(need, profile, self.rules.group(need.want.group))
         return profile
 
     def need(self, client_id: ClientId, group: str, circles: int) -> Need:
@@ -204,11 +204,11 @@ class Index:
         need = Need(want, len(self._needs), self.orders.index(group.order))
         self._needs.append(need)
         for profile in self.profiles:
-            self._relate(need, profile)
+            self._relate(need, profile, group)
         return need
 
-    def _relate(self, need: Need, profile: Profile) -> None:
-        verdict = judge(need.want, self.rules.group(need.want.group), profile.who)
+    def _relate(self, need: Need, profile: Profile, group: Group) -> None:
+        verdict = judge(need.want, group, profile.who)
         if isinstance(verdict, Tier):
             need.admit(verdict, profile.bit)
             profile.needs |= 1 << need.bit
