@@ -29,31 +29,19 @@ from vsek.errors import InputError
 from vsek.store.pool import timestamp
 
 if TYPE_CHECKING:
-    from vsek.store.pool import Connection
+    from vsek.store.pool import Connection, Row
 
-_LOCK_DRAFT_SQL = """
-SELECT draft::text AS draft, revision, finished, author, changed_at
-FROM vsek.note_drafts WHERE call_id = $1 FOR UPDATE
+_WRITE_SQL = "SELECT * FROM vsek.write_draft($1, $2::text::jsonb, $3, $4, $5, $6)"
+_SHOW_SQL = """
+SELECT d.draft::text AS draft, d.revision, d.finished, d.author, d.changed_at,
+       n.key AS due_key, n.due_at, n.left_at
+FROM vsek.note_drafts d
+LEFT JOIN LATERAL (
+    SELECT key, due_at, left_at FROM vsek.note_due WHERE call_id = d.call_id
+    ORDER BY id DESC LIMIT 1
+) AS n ON true
+WHERE d.call_id = $1
 """
-_SHOW_DRAFT_SQL = """
-SELECT draft::text AS draft, revision, finished, author, changed_at
-FROM vsek.note_drafts WHERE call_id = $1
-"""
-_PUT_DRAFT_SQL = """
-UPDATE vsek.note_drafts
-SET draft = $2::text::jsonb, dictated = $3, revision = $4, finished = $5, author = $6,
-    changed_at = $7
-WHERE call_id = $1
-"""
-_NEWEST_DUE_SQL = """
-SELECT key, due_at, left_at, acked_at FROM vsek.note_due
-WHERE call_id = $1 ORDER BY id DESC LIMIT 1
-"""
-_DUE_NOW_SQL = "UPDATE vsek.note_due SET due_at = least(due_at, $2) WHERE key = $1"
-_CORRECT_SQL = """
-INSERT INTO vsek.note_due (key, call_id, corrects, due_at) VALUES ($1, $2, $3, $4)
-"""
-_NOTIFY_SQL = "NOTIFY vsek_note_due"
 
 
 class NoteState(StrEnum):
@@ -111,60 +99,41 @@ async def write_draft(
     """
     moment = timestamp(time.time() if now is None else now)
     key = clean_line(call_id)
-    async with conn.transaction():
-        row = await conn.fetchrow(_LOCK_DRAFT_SQL, key)
-        if row is None:
-            raise _unknown(call_id)
-        changed = NoteDraft.model_validate_json(row["draft"]) != draft
-        revision = row["revision"] + changed
-        finished = row["finished"] or finish
-        await conn.execute(
-            _PUT_DRAFT_SQL,
-            key,
-            draft.model_dump_json(exclude_defaults=True),
-            normalise(draft.caller_phone, country),
-            revision,
-            finished,
-            clean_line(author) or row["author"],
-            moment,
-        )
-        newest = await conn.fetchrow(_NEWEST_DUE_SQL, key)
-        if newest is None:
-            pass  # The call still goes on: closing it makes the note due.
-        elif newest["left_at"] is None:
-            if finished:
-                await conn.execute(_DUE_NOW_SQL, newest["key"], moment)
-                await conn.execute(_NOTIFY_SQL)
-        elif changed:
-            await conn.execute(_CORRECT_SQL, auto_key(key, revision), key, newest["key"], moment)
-            await conn.execute(_NOTIFY_SQL)
-        return await _state(conn, key)
+    row = await conn.fetchrow(
+        _WRITE_SQL,
+        key,
+        draft.model_dump_json(exclude_defaults=True),
+        normalise(draft.caller_phone, country),
+        finish,
+        clean_line(author),
+        moment,
+    )
+    if row is None:
+        raise _unknown(call_id)
+    return _state(CallId(key), row)
 
 
 async def show_draft(conn: Connection, call_id: str) -> DraftState:
     """The call's note as it stands; raises ``InputError`` for an unknown call."""
-    try:
-        return await _state(conn, clean_line(call_id))
-    except LookupError:
-        raise _unknown(call_id) from None
-
-
-async def _state(conn: Connection, call_id: str) -> DraftState:
-    row = await conn.fetchrow(_SHOW_DRAFT_SQL, call_id)
+    key = clean_line(call_id)
+    row = await conn.fetchrow(_SHOW_SQL, key)
     if row is None:
-        raise LookupError(call_id)
-    due = await conn.fetchrow(_NEWEST_DUE_SQL, call_id)
-    first_left = due is not None and (due["left_at"] is not None or due["key"] != auto_key(call_id))
-    if first_left:
+        raise _unknown(call_id)
+    return _state(CallId(key), row)
+
+
+def _state(call_id: CallId, row: Row) -> DraftState:
+    due_key, left = row["due_key"], row["left_at"] is not None
+    if left or (due_key is not None and due_key != auto_key(call_id)):
         state = NoteState.SENT
     else:
         state = NoteState.FINISHED if row["finished"] else NoteState.OPEN
     return DraftState(
-        call_id=CallId(call_id),
+        call_id=call_id,
         revision=row["revision"],
         state=state,
         finished=row["finished"],
-        due_at=due["due_at"] if due is not None and due["left_at"] is None else None,
+        due_at=None if left else row["due_at"],
         author=row["author"],
         changed_at=row["changed_at"],
         draft=NoteDraft.model_validate_json(row["draft"]),
