@@ -7,6 +7,7 @@ time proportional to the number of agents; for people who ask and for tests.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import assert_never
 
 import msgspec
 
@@ -237,6 +238,8 @@ def hindrance(acd: Acd, call: QueuedCall, agent: Agent, bar: Bar, now: float) ->
             )
         case Bar.NOT_CLEARED | Bar.BESIDE_TRAINED:
             return Hindrance(bar)
+        case _:
+            assert_never(bar)
 
 
 def _candidate(acd: Acd, call: QueuedCall, standing: Standing, now: float) -> Candidate:
@@ -295,3 +298,5 @@ def _place(acd: Acd, agent: Agent, order: Order) -> float:
             return agent.talked_s
         case Order.FIXED:
             return float(acd.rules.agent(agent.agent_id).position)
+        case _:
+            assert_never(order)
