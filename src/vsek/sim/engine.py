@@ -102,7 +102,9 @@ class Engine:
         callers = self._load.callers()
         caller = next(callers, None)
         closes = self._start
-        while caller is not None or self.live or self.talking or self._to_call_again:
+        while heap or caller is not None:
+            if caller is None and not (self.live or self.talking or self._to_call_again):
+                break
             if caller is not None:
                 arrival = start + caller.arrival
                 if not heap or arrival < heap[0][0]:
@@ -113,6 +115,8 @@ class Engine:
                     continue
             self.now, _, happens, what = heappop(heap)
             happens(what)
+        for waiting in list(self.live.values()):
+            self._leave(waiting, served=False)  # would wait for ever: nobody comes any more
         self._close(closes)
         return self.tally
 

@@ -139,7 +139,7 @@ class Polling:
     def _may(
         self, agent_id: AgentId, group: str, requires: tuple[tuple[str, int], ...]
     ) -> bool:
-        who = Who.of(self._rules.agent(agent_id), frozenset())
+        who = Who(self._rules.agent(agent_id))
         want = Want(group, requires, len(self._rules.group(group).circles), False)
         return isinstance(judge(want, self._rules.group(group), who), Tier)
 
