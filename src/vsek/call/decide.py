@@ -18,14 +18,21 @@ from vsek.acd.known import Why
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call import script
-from vsek.call.desk import GUARD, Desk, close, forget_if_empty
+from vsek.call.desk import (
+    GUARD,
+    Desk,
+    close,
+    forget_forward,
+    forget_if_empty,
+    recording_of,
+)
 from vsek.call.fallback import remember
-from vsek.call.model import Call, ClientScript, Directory, Leg, LegStage, State
+from vsek.call.forwarding import came_back
+from vsek.call.model import Call, ClientScript, Directory, Forward, Leg, LegStage, State, owner_of
 from vsek.call.reconcile import NO_CALL, reconcile
 from vsek.call.table import TABLE, Happening
 from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.domain.ledger import Served
-from vsek.domain.numbers import starts
 from vsek.domain.outcomes import LOOP, Outcome
 from vsek.domain.records import CallOpened, NoteDueMoved, RecordingMade
 
@@ -94,7 +101,7 @@ def _carry_out(desk: Desk, wanted: list[acd_effects.Effect]) -> None:
                 desk.step(call, "regrouped", group=effect.group)
             case acd_effects.Treat():
                 call = desk.state.calls[effect.call_id]
-                desk.step(call, "treated", action=effect.action, detail=effect.detail)
+                happen(desk, call, Happening.TREATMENT, effect.action, effect.detail)
             case acd_effects.SetTimer() | acd_effects.CancelTimer() | acd_effects.AgentChanged():
                 desk.do(effect)
             case _:
@@ -147,7 +154,7 @@ def _caller_key(directory: Directory, client: ClientScript | None, event: ev.Cal
 
 def belongs_to(directory: Directory, client_id: ClientId, number: str) -> bool:
     """Whether ``number`` is one of the client's own."""
-    return client_id in (_owner(directory.dids, number), _owner(directory.forwarders, number))
+    return client_id in (owner_of(directory.dids, number), owner_of(directory.forwarders, number))
 
 
 def _open(desk: Desk, event: ev.CallArrived, received_at: float) -> Call:
@@ -192,9 +199,12 @@ def _open(desk: Desk, event: ev.CallArrived, received_at: float) -> Call:
 def _goes_round(state: State, event: ev.CallArrived) -> str:
     """Why this is a call that goes round in circles, in a word; empty: it is none.
 
-    A call that carries the id of a call which we have now was placed by us for that one.
+    A call that carries the id of a call which we have now was placed by us for that one; and one
+    that shows the number which we show just now.
     """
-    return event.loop or ("our_call" if event.our_call in state.calls else "")
+    if event.loop or event.our_call in state.calls:
+        return event.loop or "our_call"
+    return "our_number" if came_back(state, event.caller_number, event.dids) else ""
 
 
 def find_client(
@@ -206,25 +216,15 @@ def find_client(
     forwarding chain, from the most recent forwarder to the first.
     """
     for number in dids:
-        owner = _owner(directory.dids, number)
+        owner = owner_of(directory.dids, number)
         if owner is not None:
             return directory.clients[owner], number
     did = dids[0] if dids else ""
     for number in forwarded_by:
-        owner = _owner(directory.forwarders, number)
+        owner = owner_of(directory.forwarders, number)
         if owner is not None:
             return directory.clients[owner], did
     return None, did
-
-
-def _owner(numbers: dict[str, ClientId], number: str) -> ClientId | None:
-    """Whose ``number`` is: as it stands, or in a block of numbers that begin alike (``+4930123*``).
-
-    Blocks do not overlap, so any that fits is the one.
-    """
-    if number in numbers:
-        return numbers[number]
-    return next((numbers[start] for start in starts(number) if start in numbers), None)
 
 
 ChannelEvent = ev.ChannelUp | ev.ChannelRinging | ev.LegReady | ev.Joined | ev.ChannelGone
@@ -241,8 +241,10 @@ def _channel_event(desk: Desk, event: ChannelEvent) -> None:
     call = desk.state.calls[call_id]
     if event.channel_id == call.channel_id:
         _caller_event(desk, call, event)
-    else:
+    elif event.channel_id in call.legs:
         _leg_event(desk, call, call.legs[event.channel_id], event)
+    else:
+        _forward_event(desk, call, call.forwards[event.channel_id], event)
 
 
 def _caller_event(desk: Desk, call: Call, event: ChannelEvent) -> None:
@@ -278,6 +280,27 @@ def _leg_event(desk: Desk, call: Call, leg: Leg, event: ChannelEvent) -> None:
         happen(desk, call, _LEG_HAPPENINGS[type(event)], leg)
 
 
+def _forward_event(desk: Desk, call: Call, forward: Forward, event: ChannelEvent) -> None:
+    current = forward.channel_id == call.forward_id
+    match event:
+        case ev.ChannelGone():
+            forget_forward(desk, call, forward)
+            if current:
+                happen(desk, call, Happening.FORWARD_GONE, forward, event.cause)
+            forget_if_empty(desk, call)
+        case ev.LegReady() | ev.ChannelUp() if not current:
+            # Crossed our hang-up: the hang-up counts.
+            desk.do(do.HangupLeg(call.call_id, forward.channel_id, "normal"))
+        case ev.LegReady():
+            happen(desk, call, Happening.FORWARD_READY, forward)
+        case ev.ChannelUp():
+            happen(desk, call, Happening.FORWARD_UP, forward)
+        case ev.Joined() if current:
+            happen(desk, call, Happening.FORWARD_JOINED, forward)
+        case _:
+            pass  # it rings, or was hung up before it was in
+
+
 _LEG_HAPPENINGS: dict[type, Happening] = {
     ev.LegReady: Happening.LEG_READY,
     ev.ChannelRinging: Happening.LEG_RINGING,
@@ -291,7 +314,7 @@ def _sound_done(desk: Desk, event: ev.SoundDone) -> None:
     if call is None:
         return
     if call.sound_id == event.sound_id:
-        happen(desk, call, Happening.SOUND_DONE)
+        happen(desk, call, Happening.SOUND_DONE if event.played else Happening.SOUND_FAILED)
     elif call.briefing_id == event.sound_id:
         happen(desk, call, Happening.BRIEFING_DONE)
 
@@ -346,38 +369,53 @@ def _command_failed(desk: Desk, event: ev.CommandFailed) -> None:
     call = desk.state.calls.get(event.call_id)
     if call is None:
         return
-    if event.command == "Play":
-        if not event.status and call.sound_id:
-            # No answer is no refusal: it may begin yet, under the music or the talk.
-            desk.do(do.StopSound(call.call_id, call.channel_id, call.sound_id))
-        happen(desk, call, Happening.SOUND_DONE)
-    elif event.command == "Brief":
-        # No answer is no refusal: it may begin yet, under the talk.
-        if event.status:
-            happen(desk, call, Happening.BRIEFING_DONE)
-        else:
-            happen(desk, call, Happening.LEG_KEY, "")
-    elif event.command == "Record":
-        assert call.screened is not None
-        recording = call.screened.recording
-        if not event.status and recording:
-            # As with a sound: it may begin yet, and who is being recorded can be joined to nobody.
-            desk.do(do.StopRecording(call.call_id, call.channel_id, recording))
-        happen(desk, call, Happening.RECORDING_DONE, recording)
-    elif event.command == "Join":
-        leg = call.leg
-        if leg is not None and leg.channel_id == event.channel_id:
-            happen(desk, call, Happening.JOIN_FAILED, leg, event.status, event.message)
-    elif event.command in ("CreateLeg", "Dial"):
-        if event.status != _CONFLICT:
-            _leg_failed(desk, call, event)
-    elif event.status == _NOT_FOUND:
-        _channel_event(desk, ev.ChannelGone(event.channel_id))
+    match event.command:
+        case "Play":
+            _play_failed(desk, call, event)
+        case "Brief":
+            # No answer is no refusal: it may begin yet, under the talk.
+            if event.status:
+                happen(desk, call, Happening.BRIEFING_DONE)
+            else:
+                happen(desk, call, Happening.LEG_KEY, "")
+        case "Record":
+            recording = recording_of(call)
+            if not event.status and recording:
+                # As with a sound: it may begin yet, and who is recorded can be joined to nobody.
+                desk.do(do.StopRecording(call.call_id, call.channel_id, recording))
+            happen(desk, call, Happening.RECORDING_DONE, recording)
+        case "Join":
+            _join_failed(desk, call, event)
+        case "CreateLeg" | "CreateForward" | "Dial":
+            if event.status != _CONFLICT:
+                _leg_failed(desk, call, event)
+        case _ if event.status == _NOT_FOUND:
+            _channel_event(desk, ev.ChannelGone(event.channel_id))
+        case _:
+            pass
+
+
+def _play_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
+    if not event.status and event.sound_id:
+        # No answer is no refusal: it may begin yet, under the music or the talk.
+        desk.do(do.StopSound(call.call_id, call.channel_id, event.sound_id))
+    if event.sound_id == call.sound_id:
+        happen(desk, call, Happening.SOUND_FAILED)
+
+
+def _join_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
+    leg, forward = call.leg, call.forward
+    if leg is not None and leg.channel_id == event.channel_id:
+        happen(desk, call, Happening.JOIN_FAILED, leg, event.status, event.message)
+    elif forward is not None and forward.channel_id == event.channel_id:
+        happen(desk, call, Happening.FORWARD_FAILED, forward, event.status, event.message)
 
 
 def _leg_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
     leg = call.legs.get(event.channel_id)
     if leg is None:
+        if event.channel_id in call.forwards:
+            _forward_failed(desk, call, event, call.forwards[event.channel_id])
         return
     if event.command == "CreateLeg" and event.status:
         # Asterisk said that there is no such channel, so no report of its end will come.
@@ -387,6 +425,16 @@ def _leg_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
         if event.command == "CreateLeg" and event.status:
             leg.stage = LegStage.LEAVING
         happen(desk, call, Happening.LEG_FAILED, leg, event.status, event.message)
+    forget_if_empty(desk, call)
+
+
+def _forward_failed(desk: Desk, call: Call, event: ev.CommandFailed, forward: Forward) -> None:
+    current = forward.channel_id == call.forward_id
+    if event.command == "CreateForward" and event.status:
+        # As with a leg: no report of its end will come.
+        forget_forward(desk, call, forward)
+    if current:
+        happen(desk, call, Happening.FORWARD_FAILED, forward, event.status, event.message)
     forget_if_empty(desk, call)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from vsek.acd import events as acd_events
 from vsek.acd.effects import CancelTimer, SetTimer
 from vsek.call import effects as do
-from vsek.call.model import Asking, Call, Leg, LegStage, State
+from vsek.call.model import Asking, Call, Forward, Leg, LegStage, State
 from vsek.domain.ids import OURS
 from vsek.domain.outcomes import (
     AGENT_LOST,
@@ -24,6 +24,14 @@ from vsek.domain.records import CallClosed, CallStep, RecordingMade
 
 GUARD_ENDED_S = 10.0
 """A closed call whose channels were not reported gone is hung up again after this time."""
+
+DIAL_GUARD_S = 15.0
+"""How much longer than vsek does Asterisk would let a telephone ring on its own."""
+GUARD_ANNOUNCEMENT_S = 120.0
+"""An announcement whose end was never reported is taken to have ended."""
+GUARD_RINGING_S = 300.0
+"""A caller who hears it ring is given up after this. Networks end unanswered calls after two to
+four minutes (timer C of RFC 3261 is three), so nobody is there any more to send the CANCEL."""
 
 GUARD = "guard:"
 """How the names of guard timers begin; the distribution's begin otherwise."""
@@ -60,6 +68,11 @@ class Desk:
         """(Re)start the call's guard timer."""
         self.state.timers_made += 1
         self.do(SetTimer(guard_of(call), self.state.timers_made, self.now + seconds))
+
+    def disarm_guard(self, call: Call) -> None:
+        """Stop the call's guard timer, if it runs."""
+        if guard_of(call) in self.state.timers:
+            self.do(CancelTimer(guard_of(call)))
 
 
 def wrap_up_s(desk: Desk, call: Call) -> float:
@@ -98,6 +111,7 @@ def play(desk: Desk, call: Call, media: str) -> None:
     """Let the caller hear ``media``."""
     call.sounds += 1
     call.sound_id = f"{OURS}{call.call_id}-s{call.sounds}"
+    call.media = media
     desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, media))
 
 
@@ -115,6 +129,18 @@ def wait(desk: Desk, call: Call) -> None:
     desk.do(do.StartMusic(call.call_id, call.channel_id, call.script.music))
 
 
+def say_goodbye(desk: Desk, call: Call, media: str, outcome: Outcome, reason: str) -> None:
+    """Tell a caller who was answered something, and end the call with ``outcome``."""
+    call.stage = Stage.ANNOUNCEMENT
+    call.outcome_if_left = outcome
+    call.reason_if_left = reason
+    if media:
+        desk.arm_guard(call, GUARD_ANNOUNCEMENT_S)
+        play(desk, call, media)
+    else:
+        close(desk, call, outcome, reason)
+
+
 def connect(desk: Desk, call: Call, leg: Leg) -> None:
     """Put caller and agent together."""
     call.stage = Stage.CONNECTING
@@ -129,6 +155,45 @@ def drop_leg(desk: Desk, call: Call, leg: Leg, reason: str) -> None:
         desk.do(do.HangupLeg(call.call_id, leg.channel_id, reason))
 
 
+def bridge(desk: Desk, call: Call) -> None:
+    """Have the bridge in which the caller will talk."""
+    if not call.bridge_id:
+        call.bridge_id = f"{OURS}{call.call_id}"
+        desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
+
+
+def forget_forward(desk: Desk, call: Call, forward: Forward) -> None:
+    """The channel to the client's number is gone."""
+    del desk.state.channels[forward.channel_id]
+    del call.forwards[forward.channel_id]
+
+
+def recording_of(call: Call) -> str:
+    """Name of the recording that was made of the caller last; empty: there is none."""
+    return call.message or (call.screened.recording if call.screened is not None else "")
+
+
+def drop_forward(desk: Desk, call: Call) -> None:
+    """Hang up on the client's number."""
+    forward, call.forward_id = call.forward, None
+    if forward is not None:  # unless its end is why
+        forward.stage = LegStage.LEAVING
+        desk.do(do.HangupLeg(call.call_id, forward.channel_id, "normal"))
+
+
+_QUEUED = frozenset(
+    {
+        Stage.GREETING,
+        Stage.WAITING,
+        Stage.NOTICE,
+        Stage.CALLBACK,
+        Stage.VOICEMAIL,
+        Stage.FORWARDING,
+    }
+)
+"""In which the distribution looks for an agent, or may do so."""
+
+
 def let_go(desk: Desk, call: Call, *, served: bool = False, cut: bool = False) -> None:
     """Out of the queue, or away from the agent; and out of the bridge.
 
@@ -136,8 +201,9 @@ def let_go(desk: Desk, call: Call, *, served: bool = False, cut: bool = False) -
     fault. Who was neither served nor talked to the end keeps the place when calling again soon.
     """
     leg = call.leg
+    drop_forward(desk, call)
     if call.agent_id is None:
-        if call.stage in (Stage.GREETING, Stage.WAITING):
+        if call.stage in _QUEUED:
             desk.distribute(desk, acd_events.CallLeft(call.call_id, served))
     elif call.stage is not Stage.FALLBACK:
         call.leg_id = None
@@ -177,7 +243,7 @@ def close(
             stage,
             reason,
             call.agent_id,
-            call.answered_at if outcome is Outcome.ANSWERED else None,
+            call.answered_at if outcome in (Outcome.ANSWERED, Outcome.FORWARDED) else None,
             due_at,
         )
     )
@@ -191,6 +257,8 @@ def close(
 
 def _settle_recording(desk: Desk, call: Call) -> None:
     """What the caller said goes to the client where that was agreed on, else it is deleted."""
+    if call.message:
+        desk.do(RecordingMade(call.call_id, desk.now, "voicemail", call.message, consent=True))
     screened = call.screened
     if screened is None or not screened.recording:
         return
@@ -208,6 +276,6 @@ def _settle_recording(desk: Desk, call: Call) -> None:
 
 def forget_if_empty(desk: Desk, call: Call) -> None:
     """Drop a closed call once nothing of it is left in Asterisk."""
-    if call.stage is Stage.ENDED and call.caller_gone and not call.legs:
+    if call.stage is Stage.ENDED and call.caller_gone and not (call.legs or call.forwards):
         desk.do(CancelTimer(guard_of(call)))
         del desk.state.calls[call.call_id]

@@ -48,10 +48,12 @@ class StopSound(Command, frozen=True, tag=True):
 
 
 class Record(Command, frozen=True, tag=True):
-    """Record the caller under the name ``recording`` until silence, or for ``max_s`` seconds."""
+    """Record the caller under the name ``recording`` until ``silence_s`` seconds of silence, or for
+    ``max_s`` seconds."""
 
     recording: str
     max_s: float
+    silence_s: float = 3.0
 
 
 class StopRecording(Command, frozen=True, tag=True):
@@ -101,9 +103,18 @@ class CreateLeg(LegCommand, frozen=True, tag=True):
     shown_name: str
 
 
+class CreateForward(LegCommand, frozen=True, tag=True):
+    """Make a channel to ``number`` (E.164) on a trunk, without ringing it yet. ``shown_number`` is
+    ours."""
+
+    number: str
+    caller_channel_id: ChannelId
+    shown_number: str
+
+
 class Dial(LegCommand, frozen=True, tag=True):
-    """Ring the agent. ``timeout_s`` only guards against a lost command; the offer's own timer
-    decides."""
+    """Ring the agent, or the number. ``timeout_s`` only guards against a lost command; a timer of
+    ours decides."""
 
     timeout_s: float
 
@@ -122,7 +133,7 @@ class StopBriefing(LegCommand, frozen=True, tag=True):
 
 
 class HangupLeg(LegCommand, frozen=True, tag=True):
-    """End an agent's leg."""
+    """End an agent's leg, or the one to a client's number."""
 
     reason: str
 
@@ -168,6 +179,7 @@ Effect = (
     | StartMusic
     | StopMusic
     | CreateLeg
+    | CreateForward
     | Dial
     | Brief
     | StopBriefing

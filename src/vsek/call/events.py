@@ -73,6 +73,8 @@ class SoundDone(msgspec.Struct, frozen=True, tag=True):
 
     sound_id: str
     call_id: CallId
+    played: bool = True
+    """``False``: nothing of it was heard."""
 
 
 class RecordingDone(msgspec.Struct, frozen=True, tag=True):
@@ -130,8 +132,9 @@ class Joined(msgspec.Struct, frozen=True, tag=True):
 class CommandFailed(msgspec.Struct, frozen=True, tag=True):
     """Asterisk refused a command, or did not answer it in time (``status`` 0).
 
-    Told of are ``CreateLeg``, ``Dial``, ``Join`` (``channel_id`` is the leg), ``Play``, ``Record``,
-    ``Brief``, and of ``Hangup`` and ``HangupLeg`` that there is nothing to hang up (404).
+    Told of are ``CreateLeg``, ``CreateForward``, ``Dial``, ``Join`` (``channel_id`` is the leg),
+    ``Play``, ``Record``, ``Brief``, and of ``Hangup`` and ``HangupLeg`` that there is nothing to
+    hang up (404).
     """
 
     command: str
@@ -140,6 +143,8 @@ class CommandFailed(msgspec.Struct, frozen=True, tag=True):
     channel_id: ChannelId
     status: int
     message: str
+    sound_id: str = ""
+    """Of ``Play`` and ``Brief``."""
 
 
 class DirectoryChanged(msgspec.Struct, frozen=True, tag=True):

@@ -25,6 +25,10 @@ TOLD_LIMIT = 2000
 """Channels whose call is remembered, so that a line of the ledger that comes late is about it."""
 
 
+HELD = frozenset({Outcome.ANSWERED, Outcome.FORWARDED, Outcome.CALLBACK, Outcome.VOICEMAIL})
+"""What came before the fallback and is not undone by it."""
+
+
 def remember(state: State, channel_id: ChannelId, call_id: CallId) -> None:
     """The ledger's word on this channel is about this call."""
     state.told[channel_id] = call_id
@@ -40,10 +44,13 @@ def diverted(desk: Desk, call: Call) -> None:
     if call.stage is Stage.TALKING:
         # The agent had left, unseen: what came afterwards does not undo the talk.
         call.outcome_if_left, call.reason_if_left = Outcome.ANSWERED, "agent_hangup"
+    elif call.stage is Stage.FORWARDED and call.answered_at is not None:
+        call.outcome_if_left, call.reason_if_left = Outcome.FORWARDED, "forward_hangup"
     else:
         call.agent_id = None
         call.answered_at = None
-        call.outcome_if_left, call.reason_if_left = Outcome.FAILED, FALLBACK
+        if call.outcome_if_left not in HELD:
+            call.outcome_if_left, call.reason_if_left = Outcome.FAILED, FALLBACK
     call.bridge_id = ""
     call.sound_id = ""
     call.briefing_id = ""
@@ -67,10 +74,10 @@ def told(desk: Desk, call: Call, event: LedgerTold) -> None:
     if call.stage is not Stage.FALLBACK and event.served is Served.FALLBACK:
         diverted(desk, call)
     _gone(desk, call)
-    if call.script is None and call.outcome_if_left is not Outcome.ANSWERED:
-        outcome, reason = Outcome.UNKNOWN_NUMBER, "unknown_number"
-    elif call.outcome_if_left is Outcome.ANSWERED:
+    if call.outcome_if_left in HELD:
         outcome, reason = call.outcome_if_left, call.reason_if_left
+    elif call.script is None:
+        outcome, reason = Outcome.UNKNOWN_NUMBER, "unknown_number"
     elif event.message:
         outcome, reason = Outcome.VOICEMAIL, FALLBACK
     elif event.heard:

@@ -10,9 +10,10 @@ from enum import StrEnum
 import msgspec
 
 from vsek.acd.hours import Closure, DayHours, OpenSpan
-from vsek.acd.rules import Rules
+from vsek.acd.rules import Action, Rules
 from vsek.acd.state import Acd
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId, OfferId
+from vsek.domain.numbers import starts
 from vsek.domain.outcomes import CALLER_HANGUP, Finding, Outcome, Stage
 
 
@@ -66,6 +67,16 @@ class AgentEntry(msgspec.Struct, frozen=True):
     language: str
 
 
+class Outbound(msgspec.Struct, frozen=True):
+    """How calls leave the house."""
+
+    number: str = ""
+    """A number of ours (E.164), shown where the caller dialled none that is; empty: there is
+    none."""
+    ring_s: float = 20.0
+    """How long a client's number is rung, in seconds."""
+
+
 class Directory(msgspec.Struct, frozen=True):
     """Clients, their numbers, agents and the house's rules, as of one moment."""
 
@@ -74,11 +85,23 @@ class Directory(msgspec.Struct, frozen=True):
     forwarders: dict[str, ClientId] = {}
     agents: dict[AgentId, AgentEntry] = {}
     announcements: dict[str, str] = {}
-    """``closed.de`` → media URI; names ``closed``, ``unknown_number``, ``fault``."""
+    """``closed.de`` → media URI; names as in ``vsek.pbx.announcements``."""
     default_language: str = "de"
     rules: Rules = Rules()
     wrap_up_s: float = 30.0
     note_grace_s: float = 120.0
+    outbound: Outbound | None = None
+    """``None``: no trunk takes calls from us, and none is forwarded."""
+
+
+def owner_of(numbers: dict[str, ClientId], number: str) -> ClientId | None:
+    """Whose ``number`` is: as it stands, or in a block of numbers that begin alike (``+4930123*``).
+
+    Blocks do not overlap, so any that fits is the one.
+    """
+    if number in numbers:
+        return numbers[number]
+    return next((numbers[start] for start in starts(number) if start in numbers), None)
 
 
 class LegStage(StrEnum):
@@ -126,6 +149,42 @@ class Screened(msgspec.Struct):
     """What the key stands for."""
 
 
+class CallingBack(StrEnum):
+    """How far the offer to be called back has come."""
+
+    OFFERED = "offered"
+    """From the offer on, for as long as the caller waits."""
+    NUMBER = "number"
+    """The caller hides the number, or has none to be dialled, and keys one in."""
+    CONFIRM = "confirm"
+    """Hears it digit by digit, and confirms it."""
+
+
+class Callback(msgspec.Struct):
+    """What a caller was offered, and has keyed in."""
+
+    asking: CallingBack = CallingBack.OFFERED
+    digits: str = ""
+    attempts: int = 0
+    """How often the caller was asked for a number."""
+
+
+class Forward(msgspec.Struct):
+    """The channel to a number of the client's own."""
+
+    channel_id: ChannelId
+    number: str
+    stage: LegStage = LegStage.CREATING
+    joined: bool = False
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A treatment that waits for the one before it to be over."""
+
+    action: Action
+    detail: str
+
+
 class Call(msgspec.Struct):
     """One call of one caller."""
 
@@ -139,17 +198,29 @@ class Call(msgspec.Struct):
     outcome_if_left: Outcome = Outcome.ABANDONED
     """The outcome should the caller hang up now (or the announcement end)."""
     reason_if_left: str = CALLER_HANGUP
-    announcement: str = ""
-    """Media URI of the announcement that ends this call."""
     caller_gone: bool = False
     caller_joined: bool = False
     answer_sent: bool = False
     sound_id: str = ""
     """The playback that the caller hears, empty when none."""
+    media: str = ""
+    """Media URI, or several with commas between them, of the last one."""
     sounds: int = 0
     briefing_id: str = ""
     """The playback that the agent hears before being joined, empty when none."""
     screened: Screened | None = None
+    did: str = ""
+    """The number at which the call arrived."""
+    wanted: list[Wanted] = []
+    callback: Callback | None = None
+    """Given once the caller was offered to be called back."""
+    message: str = ""
+    """Name of the recording with the caller's message, once it has begun."""
+    forwards: dict[ChannelId, Forward] = {}
+    forward_id: ChannelId | None = None
+    """The client's number that rings now, later the one that the caller talks with."""
+    dialled: tuple[str, ...] = ()
+    """Numbers of the client's that were rung for this call: once each."""
     bridge_id: str = ""
     legs: dict[ChannelId, Leg] = {}
     leg_id: ChannelId | None = None
@@ -174,6 +245,11 @@ class Call(msgspec.Struct):
     def leg(self) -> Leg | None:
         """The current leg."""
         return self.legs.get(self.leg_id) if self.leg_id is not None else None
+
+    @property
+    def forward(self) -> Forward | None:
+        """The client's number that rings, or is talked with, now."""
+        return self.forwards.get(self.forward_id) if self.forward_id is not None else None
 
 
 class State(msgspec.Struct):

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vsek.call import effects as do
-from vsek.call.desk import Desk, forget_if_empty
+from vsek.call.desk import Desk, forget_forward, forget_if_empty, play
 from vsek.call.events import Reconciled
 from vsek.call.fallback import remember
-from vsek.call.model import Asking, Call, Leg, LegStage
+from vsek.call.model import Asking, Call, Forward, Leg, LegStage
 from vsek.call.screening import briefing_of, prompt
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
@@ -49,10 +49,17 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
             _clear_the_way(desk, call, world)
         for leg in list(call.legs.values()):
             _leg(desk, call, leg, world, happen)
+        for forward in list(call.forwards.values()):
+            _forward(desk, call, forward, world, happen)
         if call.call_id in state.calls:
             forget_if_empty(desk, call)
         if call.call_id in state.calls and not call.caller_gone:
             _caller(desk, call, world, briefed, happen)
+    _remove_strays(desk, world, known)
+
+
+def _remove_strays(desk: Desk, world: Reconciled, known: set[ChannelId]) -> None:
+    state = desk.state
     for channel_id in world.channels:
         if channel_id.startswith(OURS) and channel_id not in known:
             desk.do(do.HangupStray(NO_CALL, channel_id))
@@ -89,7 +96,7 @@ def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) ->
             happen(desk, call, Happening.LEG_GONE, leg, 0)
     elif not current:
         desk.do(do.HangupLeg(call.call_id, leg.channel_id, "normal"))
-    elif call.stage in (Stage.GREETING, Stage.WAITING):
+    elif call.stage not in _WITH_AGENT:
         match world.channels[leg.channel_id]:
             case "Up":
                 happen(desk, call, Happening.LEG_UP, leg)
@@ -103,6 +110,29 @@ def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) ->
                 happen(desk, call, Happening.LEG_RINGING, leg)
             case _:
                 pass
+
+
+_WITH_AGENT = (Stage.BRIEFING, Stage.CONNECTING, Stage.TALKING)
+
+
+def _forward(desk: Desk, call: Call, forward: Forward, world: Reconciled, happen: Happen) -> None:
+    """As with an agent's leg."""
+    current = forward.channel_id == call.forward_id
+    state = world.channels.get(forward.channel_id)
+    if state is None:
+        if current and call.channel_id in world.bridges.get(call.bridge_id, ()):
+            happen(desk, call, Happening.CALLER_JOINED)
+            happen(desk, call, Happening.FORWARD_JOINED, forward)
+        forget_forward(desk, call, forward)
+        if current:
+            happen(desk, call, Happening.FORWARD_GONE, forward, 0)
+    elif not current:
+        desk.do(do.HangupLeg(call.call_id, forward.channel_id, "normal"))
+    elif call.stage is Stage.FORWARDING and state == "Up":
+        happen(desk, call, Happening.FORWARD_UP, forward)
+    elif call.stage is Stage.FORWARDING and forward.channel_id in world.undialled:
+        forward.stage = LegStage.CREATING
+        happen(desk, call, Happening.FORWARD_READY, forward)
 
 
 def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen: Happen) -> None:
@@ -120,10 +150,16 @@ def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen
                 happen(desk, call, Happening.BRIEFING_DONE)
         case Stage.CONNECTING | Stage.TALKING:
             _rejoin(desk, call, world, up, happen)
-        case Stage.GREETING | Stage.ANNOUNCEMENT:
+        case Stage.FORWARDED:
+            _rejoin_forward(desk, call, world, up, happen)
+        case Stage.VOICEMAIL:
+            _leave_bridge(desk, call, world)
+            _hear_on(desk, call, world, up, happen)
+        case Stage.GREETING | Stage.ANNOUNCEMENT | Stage.NOTICE | Stage.CALLBACK:
+            _leave_bridge(desk, call, world)
             if not up:
                 _start_again(desk, call)
-            elif call.sound_id not in world.sounds:
+            elif call.sound_id and call.sound_id not in world.sounds:
                 happen(desk, call, Happening.SOUND_DONE)
         case _:
             _leave_bridge(desk, call, world)
@@ -147,14 +183,22 @@ def _ask_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
             pass  # goes on by itself, or its timer runs
 
 
+def _hear_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
+    if not up:
+        _start_again(desk, call)
+    elif not call.message:
+        if call.sound_id not in world.sounds:
+            # Ended, or never begun: nobody is recorded without having been told so.
+            play(desk, call, call.media)
+    elif call.message not in world.recordings:
+        happen(desk, call, Happening.RECORDING_DONE, call.message)
+
+
 def _start_again(desk: Desk, call: Call) -> None:
     """The answer never reached Asterisk: the caller still hears it ring."""
-    media = call.announcement
-    if call.script is not None and not media:
-        screening = call.script.screening if call.stage is Stage.SCREENING else None
-        media = call.script.greeting if screening is None else screening.prompt
     desk.do(do.Answer(call.call_id, call.channel_id))
-    desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, media))
+    if call.sound_id:
+        desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, call.media))
 
 
 def _leave_bridge(desk: Desk, call: Call, world: Reconciled) -> None:
@@ -186,6 +230,8 @@ def _stop_old_sounds(desk: Desk, call: Call) -> None:
 
 def _stop_old_recording(desk: Desk, call: Call, world: Reconciled) -> None:
     """The same of a recording; nobody can be joined who is being recorded."""
+    if call.message in world.recordings and call.stage is not Stage.VOICEMAIL:
+        desk.do(do.StopRecording(call.call_id, call.channel_id, call.message))
     screened = call.screened
     if screened is not None and screened.recording in world.recordings:
         asking = call.stage is Stage.SCREENING and screened.asking is Asking.RECORDING
@@ -209,3 +255,17 @@ def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
         desk.do(do.StopBriefing(call.call_id, leg.channel_id, briefing))
     desk.do(do.StopMusic(call.call_id, call.channel_id))
     desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))
+
+
+def _rejoin_forward(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
+    forward = call.forward
+    assert forward is not None
+    members = world.bridges.get(call.bridge_id, ())
+    if call.channel_id in members and forward.channel_id in members:
+        happen(desk, call, Happening.CALLER_JOINED)
+        happen(desk, call, Happening.FORWARD_JOINED, forward)
+        return
+    if not up:
+        desk.do(do.Answer(call.call_id, call.channel_id))
+    desk.do(do.StopMusic(call.call_id, call.channel_id))
+    desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, forward.channel_id))

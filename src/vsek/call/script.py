@@ -22,31 +22,26 @@ import msgspec
 from vsek.acd import events as acd_events
 from vsek.acd.effects import DECISION_COUNTS, CancelTimer, Decision, Offer, WithdrawOffer
 from vsek.call import effects as do
-from vsek.call import screening
+from vsek.call import forwarding, screening, treating
 from vsek.call.desk import (
+    DIAL_GUARD_S,
     GUARD_ENDED_S,
+    GUARD_RINGING_S,
     Desk,
     answer,
+    bridge,
     close,
     connect,
     drop_leg,
     guard_of,
     play,
     queue,
-    stop_sound,
+    say_goodbye,
     wait,
 )
 from vsek.call.model import Call, Leg, LegStage
 from vsek.domain.ids import OURS, ChannelId, OfferId
 from vsek.domain.outcomes import AGENT_LOST, FOUND_GONE, RING_LIMIT, Outcome, Stage
-
-GUARD_ANNOUNCEMENT_S = 120.0
-"""An announcement whose end was never reported is taken to have ended."""
-GUARD_RINGING_S = 300.0
-"""A caller who hears it ring is given up after this. Networks end unanswered calls after two to
-four minutes (timer C of RFC 3261 is three), so nobody is there any more to send the CANCEL."""
-DIAL_GUARD_S = 15.0
-"""How much longer than the offer Asterisk would let an agent's phone ring on its own."""
 
 # Q.850 causes by which an agent's softphone says no, in contrast to being out of reach.
 REFUSALS = frozenset({17, 18, 19, 21, 31})
@@ -57,17 +52,9 @@ REFUSALS = frozenset({17, 18, 19, 21, 31})
 
 def announce(desk: Desk, call: Call, media: str, outcome: Outcome, reason: str) -> None:
     """Answer, tell the caller something, and end the call with ``outcome``."""
-    call.stage = Stage.ANNOUNCEMENT
-    call.outcome_if_left = outcome
-    call.reason_if_left = reason
-    call.announcement = media
     desk.step(call, "announcement", reason=reason)
-    desk.arm_guard(call, GUARD_ANNOUNCEMENT_S)
     answer(desk, call)
-    if media:
-        play(desk, call, media)
-    else:
-        close(desk, call, outcome, reason)
+    say_goodbye(desk, call, media, outcome, reason)
 
 
 def begin(desk: Desk, call: Call) -> None:
@@ -104,7 +91,7 @@ def greeting_done(desk: Desk, call: Call) -> None:
     if call.script.screening is not None:
         screening.ask(desk, call)
     else:
-        wait(desk, call)
+        treating.resume(desk, call)
 
 
 def announcement_done(desk: Desk, call: Call) -> None:
@@ -140,9 +127,7 @@ def offer(desk: Desk, call: Call, made: Offer) -> None:
             screening.shown_name(call, script.name),
         )
     )
-    if not call.bridge_id:
-        call.bridge_id = f"{OURS}{call.call_id}"
-        desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
+    bridge(desk, call)
 
 
 def _decision(decision: Decision) -> dict[str, str]:
@@ -161,6 +146,7 @@ def withdraw(desk: Desk, call: Call, withdrawn: WithdrawOffer) -> None:
     call.leg_id = None
     desk.step(call, "offer_withdrawn", agent=leg.agent_id, reason=withdrawn.reason)
     drop_leg(desk, call, leg, "no_answer" if withdrawn.reason == "no_answer" else "normal")
+    treating.go_on(desk, call)
 
 
 def leg_ready(desk: Desk, call: Call, leg: Leg) -> None:
@@ -183,16 +169,16 @@ def leg_up(desk: Desk, call: Call, leg: Leg) -> None:
     """The agent picked up: join the two."""
     leg.stage = LegStage.UP
     call.agent_id = leg.agent_id
+    heard = treating.give_way(desk, call)
     if call.screened is not None and call.screened.recording:
+        if heard:
+            wait(desk, call)  # with music, while the agent listens
         screening.brief(desk, call, leg)
     else:
-        if call.stage is Stage.GREETING:
-            stop_sound(desk, call)
-        elif call.answer_sent:
-            desk.do(do.StopMusic(call.call_id, call.channel_id))
         if not call.answer_sent:
-            desk.do(CancelTimer(guard_of(call)))
             answer(desk, call)
+        elif not heard:
+            desk.do(do.StopMusic(call.call_id, call.channel_id))
         connect(desk, call, leg)
     desk.distribute(desk, acd_events.OfferAccepted(leg.offer_id))
     waited = {"waited_s": f"{call.waited_s:.3f}"}
@@ -231,6 +217,7 @@ def leg_refused(desk: Desk, call: Call, leg: Leg, cause: int) -> None:
         failure = acd_events.OfferFailure.LOST
     desk.step(call, "offer_failed", agent=leg.agent_id, reason=failure, cause=str(cause))
     desk.distribute(desk, acd_events.OfferFailed(leg.offer_id, failure))
+    treating.go_on(desk, call)
 
 
 def leg_impossible(desk: Desk, call: Call, leg: Leg, status: int, message: str) -> None:
@@ -243,6 +230,7 @@ def leg_impossible(desk: Desk, call: Call, leg: Leg, status: int, message: str) 
     desk.step(call, "offer_failed", agent=leg.agent_id, reason=failure, message=message[:200])
     drop_leg(desk, call, leg, "normal")
     desk.distribute(desk, acd_events.OfferFailed(leg.offer_id, failure))
+    treating.go_on(desk, call)
 
 
 def agent_lost(desk: Desk, call: Call, leg: Leg, cause: int) -> None:
@@ -292,6 +280,8 @@ def caller_left(desk: Desk, call: Call) -> None:
         call.stage = Stage.TALKING
     if call.stage is Stage.TALKING:
         close(desk, call, Outcome.ANSWERED, call.reason_if_left)
+    elif call.stage is Stage.FORWARDED:
+        forwarding.caller_left(desk, call)
     else:
         close(desk, call, call.outcome_if_left, call.reason_if_left)
 
@@ -322,6 +312,6 @@ def guard_due(desk: Desk, call: Call) -> None:
         # forgotten with its caller still there would come back as a new one.
         if not call.caller_gone:
             desk.do(do.Hangup(call.call_id, call.channel_id, "normal"))
-        for leg in call.legs.values():
-            desk.do(do.HangupLeg(call.call_id, leg.channel_id, "normal"))
+        for channel_id in (*call.legs, *call.forwards):
+            desk.do(do.HangupLeg(call.call_id, channel_id, "normal"))
         desk.arm_guard(call, GUARD_ENDED_S)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from vsek.call import fallback, screening, script
+from vsek.call import fallback, forwarding, screening, script, treating
 from vsek.domain.outcomes import Stage
 
 
@@ -21,6 +21,7 @@ class Happening(StrEnum):
     """What can happen to a call."""
 
     SOUND_DONE = "sound done"
+    SOUND_FAILED = "sound failed"
     RECORDING_DONE = "recording done"
     EXAMINED = "examined"
     CALLER_KEY = "caller's key"
@@ -34,6 +35,12 @@ class Happening(StrEnum):
     LEG_JOINED = "leg joined"
     CALLER_JOINED = "caller joined"
     JOIN_FAILED = "join failed"
+    TREATMENT = "treatment"
+    FORWARD_READY = "number ready"
+    FORWARD_UP = "number up"
+    FORWARD_GONE = "number gone"
+    FORWARD_FAILED = "number failed"
+    FORWARD_JOINED = "number joined"
     CALLER_GONE = "caller gone"
     CALLER_DIVERTED = "caller diverted"
     LEDGER_TOLD = "ledger told"
@@ -54,9 +61,21 @@ DIALLED = "the agent has answered, what was before does not count"
 ONCE = "is already in"
 NOT_ASKED = "the caller is not being asked in this stage"
 NOT_BRIEFED = "no agent listens to a recording in this stage"
+NOT_WAITING = "nothing is done about waiting for who does not wait"
+NOT_FORWARDED = "no number of the client's is rung in this stage"
 DIALPLAN = "the dialplan has the caller"
 
+_NOT_TREATED: dict[Happening, Cell] = {
+    Happening.TREATMENT: NOT_WAITING,
+    Happening.FORWARD_READY: NOT_FORWARDED,
+    Happening.FORWARD_UP: NOT_FORWARDED,
+    Happening.FORWARD_GONE: NOT_FORWARDED,
+    Happening.FORWARD_FAILED: NOT_FORWARDED,
+    Happening.FORWARD_JOINED: NOT_FORWARDED,
+}
+
 _NOTHING_ASKED: dict[Happening, Cell] = {
+    **_NOT_TREATED,
     Happening.RECORDING_DONE: NOT_ASKED,
     Happening.EXAMINED: NOT_ASKED,
     Happening.CALLER_KEY: NOT_ASKED,
@@ -78,6 +97,7 @@ _OFFERING: dict[Happening, Cell] = {
     Happening.JOIN_FAILED: UNANSWERED,
     Happening.CALLER_GONE: script.caller_left,
     Happening.GUARD_DUE: NOT_ARMED,
+    Happening.TREATMENT: treating.later,
 }
 
 TABLE: dict[Stage, dict[Happening, Cell]] = {
@@ -107,7 +127,38 @@ TABLE: dict[Stage, dict[Happening, Cell]] = {
     Stage.WAITING: {
         Happening.SOUND_DONE: OLD_SOUND,
         **_OFFERING,
+        Happening.CALLER_KEY: treating.callback_key,
+        Happening.TREATMENT: treating.treat,
         Happening.GUARD_DUE: script.rang_too_long,
+    },
+    Stage.NOTICE: {
+        **_OFFERING,
+        Happening.SOUND_DONE: treating.notice_over,
+        Happening.CALLER_KEY: treating.callback_key,
+    },
+    Stage.CALLBACK: {
+        **_OFFERING,
+        Happening.SOUND_DONE: treating.callback_said,
+        Happening.CALLER_KEY: treating.callback_key,
+        Happening.GUARD_DUE: treating.keys_due,
+    },
+    Stage.VOICEMAIL: {
+        **_OFFERING,
+        Happening.SOUND_DONE: treating.message_prompted,
+        Happening.RECORDING_DONE: treating.message_done,
+        Happening.CALLER_KEY: treating.message_key,
+        Happening.GUARD_DUE: treating.message_due,
+    },
+    Stage.FORWARDING: {
+        **_OFFERING,
+        Happening.SOUND_DONE: OLD_SOUND,
+        Happening.CALLER_KEY: treating.callback_key,
+        Happening.FORWARD_READY: forwarding.ready,
+        Happening.FORWARD_UP: forwarding.up,
+        Happening.FORWARD_GONE: treating.forward_gone,
+        Happening.FORWARD_FAILED: treating.forward_impossible,
+        Happening.FORWARD_JOINED: UNANSWERED,
+        Happening.GUARD_DUE: treating.forward_due,
     },
     Stage.BRIEFING: {
         **_NOTHING_ASKED,
@@ -153,6 +204,19 @@ TABLE: dict[Stage, dict[Happening, Cell]] = {
         Happening.CALLER_GONE: script.caller_left,
         Happening.GUARD_DUE: NOT_ARMED,
     },
+    Stage.FORWARDED: dict.fromkeys(Happening, NO_LEG)
+    | _NOTHING_ASKED
+    | {
+        Happening.SOUND_DONE: OLD_SOUND,
+        Happening.FORWARD_READY: DIALLED,
+        Happening.FORWARD_UP: DIALLED,
+        Happening.FORWARD_GONE: forwarding.left,
+        Happening.FORWARD_FAILED: forwarding.not_joined,
+        Happening.FORWARD_JOINED: forwarding.joined,
+        Happening.CALLER_JOINED: forwarding.caller_joined,
+        Happening.CALLER_GONE: script.caller_left,
+        Happening.GUARD_DUE: NOT_ARMED,
+    },
     Stage.FALLBACK: dict.fromkeys(Happening, DIALPLAN)
     | {
         Happening.CALLER_GONE: fallback.caller_gone,
@@ -166,3 +230,9 @@ TABLE: dict[Stage, dict[Happening, Cell]] = {
     },
 }
 """``ARRIVING`` lasts no longer than one decision, unless nobody but the ledger knew the call."""
+
+for _row in TABLE.values():
+    # Nobody's call hangs on a sound: where nothing else is said, one that cannot be played is over.
+    _row[Happening.SOUND_FAILED] = _row[Happening.SOUND_DONE]
+# Who was not told is not recorded.
+TABLE[Stage.VOICEMAIL][Happening.SOUND_FAILED] = treating.message_untold

@@ -23,7 +23,7 @@ from vsek.domain.outcomes import LOOP
 log = structlog.get_logger(__name__)
 
 # Failures that a call acts on; any other is followed by the report of a channel's end.
-_TELLING = (do.CreateLeg, do.Dial, do.Join, do.Play, do.Record, do.Brief)
+_TELLING = (do.CreateLeg, do.CreateForward, do.Dial, do.Join, do.Play, do.Record, do.Brief)
 _GONE = 404
 _CONFLICT = 409
 
@@ -48,12 +48,22 @@ Request = tuple[str, str, dict[str, str], dict[str, Any] | None]
 
 
 class AriCommander:
-    """Sends commands over ``client``; failures that matter go to ``post``."""
+    """Sends commands over ``client``; failures that matter go to ``post``.
 
-    def __init__(self, client: AriSubmit, app: str, post: Callable[[CommandFailed], None]) -> None:
+    ``trunk`` is where calls to clients' own numbers go (setting ``outbound.endpoint``).
+    """
+
+    def __init__(
+        self,
+        client: AriSubmit,
+        app: str,
+        post: Callable[[CommandFailed], None],
+        trunk: str = "",
+    ) -> None:
         self._client = client
         self._app = app
         self._post = post
+        self._trunk = trunk
         self.connected = False
         self.sent = self.failed = self.timeouts = self.dropped = 0
         """Counted since the start, for whoever watches."""
@@ -78,6 +88,8 @@ class AriCommander:
                 return "POST", f"{channel}/ring", {}, None
             case do.CreateLeg():
                 return "POST", "channels/create", self._leg(command), _leg_variables(command)
+            case do.CreateForward():
+                return "POST", "channels/create", self._forward(command), _shown(command)
             case do.Dial():
                 return "POST", f"{channel}/dial", {"timeout": f"{command.timeout_s:.0f}"}, None
             case do.CreateBridge():
@@ -88,10 +100,9 @@ class AriCommander:
                 return "POST", f"bridges/{command.bridge_id}/addChannel", query, None
             case do.DestroyBridge():
                 return "DELETE", f"bridges/{command.bridge_id}", {}, None
-            case do.HangupLeg() | do.Hangup():
-                return "DELETE", channel, _why(command.reason), None
-            case do.HangupStray():
-                return "DELETE", channel, {}, None
+            case do.HangupLeg() | do.Hangup() | do.HangupStray():
+                query = {} if isinstance(command, do.HangupStray) else _why(command.reason)
+                return "DELETE", channel, query, None
             case _:
                 return _about_sound(channel, command)
 
@@ -102,6 +113,15 @@ class AriCommander:
             "appArgs": "leg",
             "channelId": command.channel_id,
             # The leg takes the caller's codecs, so that nothing has to be transcoded.
+            "originator": command.caller_channel_id,
+        }
+
+    def _forward(self, command: do.CreateForward) -> dict[str, str]:
+        return {
+            "endpoint": endpoint_of(self._trunk, command.number),
+            "app": self._app,
+            "appArgs": "leg",
+            "channelId": command.channel_id,
             "originator": command.caller_channel_id,
         }
 
@@ -136,7 +156,8 @@ class AriCommander:
         gone = status == _GONE and isinstance(command, do.Hangup | do.HangupLeg)
         if gone or isinstance(command, _TELLING):
             about = command.leg_id if isinstance(command, do.Join) else command.channel_id
-            self._post(CommandFailed(name, command.call_id, about, status, message))
+            sound_id = command.sound_id if isinstance(command, do.Play | do.Brief) else ""
+            self._post(CommandFailed(name, command.call_id, about, status, message, sound_id))
 
 
 def _about_sound(channel: str, command: do.Command) -> Request:
@@ -164,16 +185,12 @@ def _about_sound(channel: str, command: do.Command) -> Request:
             raise TypeError(f"no request for {type(command).__name__}")
 
 
-SILENCE_S = 3
-"""A pause this long ends a recording."""
-
-
 def _recording(command: do.Record) -> dict[str, str]:
     return {
         "name": command.recording,
         "format": "wav",
         "maxDurationSeconds": f"{command.max_s:.0f}",
-        "maxSilenceSeconds": str(SILENCE_S),
+        "maxSilenceSeconds": f"{command.silence_s:.0f}",
         "ifExists": "overwrite",
         # Keys are events for the call's script, which stops the recording itself.
         "terminateOn": "none",
@@ -187,6 +204,27 @@ def _leg_variables(command: do.CreateLeg) -> dict[str, Any]:
             "CONNECTEDLINE(name,i)": command.shown_name,
             "CONNECTEDLINE(num,i)": command.shown_number,
             "CONNECTEDLINE(pres)": "allowed",
+        }
+    }
+
+
+def endpoint_of(trunk: str, number: str) -> str:
+    """What Asterisk dials for ``number`` (E.164), by the setting ``outbound.endpoint``."""
+    return trunk.replace("{number}", number).replace("{digits}", number.removeprefix("+"))
+
+
+def _shown(command: do.CreateForward) -> dict[str, Any]:
+    """What leaves the house with a call to a client's own number: the number shown, which is ours,
+    and by what the call is known should it come back."""
+    return {
+        "variables": {
+            # The name too: once it was sent, recovery can tell that this leg was dialled.
+            "CONNECTEDLINE(name,i)": command.shown_number,
+            "CONNECTEDLINE(num,i)": command.shown_number,
+            "CONNECTEDLINE(pres)": "allowed",
+            "PJSIP_HEADER(add,X-vsek-Call)": command.call_id,
+            "PJSIP_HEADER(add,Diversion)": f"<sip:{command.shown_number}@vsek.invalid>"
+            ";reason=no-answer;counter=1",
         }
     }
 

@@ -16,6 +16,7 @@ import structlog
 
 from vsek.ari import AriError, Client
 from vsek.ari.base import Event as AriEvent
+from vsek.call.desk import recording_of
 from vsek.call.events import Reconciled
 from vsek.errors import ServiceError
 from vsek.switchboard import recovery
@@ -147,8 +148,8 @@ class AsteriskLink:
         await self._leave_out()
         calls = state.calls.values()
         sounds = [sound for call in calls for sound in (call.sound_id, call.briefing_id) if sound]
-        recordings = [call.screened.recording for call in calls if call.screened is not None]
-        world = await recovery.world(self._client, sounds, filter(None, recordings))
+        recordings = filter(None, (recording_of(call) for call in calls))
+        world = await recovery.world(self._client, sounds, recordings)
         callers = await recovery.unseen_callers(self._client, self._app, state.channels)
         if self._before_reconcile is not None:
             await self._before_reconcile()

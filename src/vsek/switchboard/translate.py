@@ -30,13 +30,19 @@ LEG = "leg"
 
 class Translator:
     """Makes inputs of events. ``country`` is for numbers in national form, ``area`` for those in
-    local form."""
+    local form; ``recognise`` adds to an arrival who knows the caller."""
 
     def __init__(
-        self, country: str, area: str = "", *, clock: Callable[[], float] = time.time
+        self,
+        country: str,
+        area: str = "",
+        *,
+        clock: Callable[[], float] = time.time,
+        recognise: Callable[[ev.CallArrived], ev.CallArrived] = lambda arrival: arrival,
     ) -> None:
         self._reader = Reader(country, area)
         self._clock = clock
+        self._recognise = recognise
 
     def translate(self, event: AriEvent) -> ev.Event | None:
         """The input that the event is, or ``None`` if it concerns no call."""
@@ -76,14 +82,16 @@ class Translator:
 
     def arrival(self, channel_id: ChannelId, values: Mapping[str, str]) -> ev.CallArrived:
         """A caller's arrival, from what the dialplan passed (:func:`values_of`)."""
-        return self._reader.read(new_call_id(self._clock()), channel_id, values)
+        return self._recognise(self._reader.read(new_call_id(self._clock()), channel_id, values))
 
 
 def _of_media(event: AriEvent) -> ev.Event | None:
     match event:
         case PlaybackFinished() if event.playback.id.startswith(OURS):
             call_id = event.playback.id.removeprefix(OURS).rpartition("-")[0]
-            return ev.SoundDone(event.playback.id, CallId(call_id))
+            return ev.SoundDone(
+                event.playback.id, CallId(call_id), played=event.playback.state != "failed"
+            )
         case RecordingFinished() | RecordingFailed() if event.recording.name.startswith(RECORDINGS):
             name = event.recording.name
             call_id = name.removeprefix(RECORDINGS).rpartition("-")[0]

@@ -22,9 +22,8 @@ from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call.decide import decide, find_client
-from vsek.call.desk import GUARD_ENDED_S
+from vsek.call.desk import GUARD_ANNOUNCEMENT_S, GUARD_ENDED_S, GUARD_RINGING_S
 from vsek.call.model import LegStage, State, new_state
-from vsek.call.script import GUARD_ANNOUNCEMENT_S, GUARD_RINGING_S
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId
 from vsek.domain.outcomes import LOOP, Outcome, Stage
 from vsek.domain.records import CallClosed, CallOpened

@@ -6,11 +6,11 @@ import inspect
 
 import pytest
 
-from vsek.call import fallback, screening, script
+from vsek.call import fallback, forwarding, screening, script, treating
 from vsek.call.table import TABLE, Happening
 from vsek.domain.outcomes import Stage
 
-SCRIPTS = {script.__name__, screening.__name__, fallback.__name__}
+SCRIPTS = {part.__name__ for part in (script, screening, fallback, treating, forwarding)}
 
 
 def test_every_stage_is_in_the_table() -> None:
@@ -37,6 +37,12 @@ _DETAILS = {
     Happening.CALLER_KEY: ("key",),
     Happening.LEG_KEY: ("key",),
     Happening.LEDGER_TOLD: ("event",),
+    Happening.TREATMENT: ("action", "detail"),
+    Happening.FORWARD_READY: ("forward",),
+    Happening.FORWARD_UP: ("forward",),
+    Happening.FORWARD_GONE: ("forward", "cause"),
+    Happening.FORWARD_FAILED: ("forward", "status", "message"),
+    Happening.FORWARD_JOINED: ("forward",),
 }
 
 

@@ -19,7 +19,7 @@ from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
 from vsek.acd.events import AgentReachable, TimerDue
 from vsek.acd.hours import OpenSpan
 from vsek.acd.invariants import check
-from vsek.acd.rules import Rules
+from vsek.acd.rules import Action, ClientRules, Rules, Treatment
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
@@ -28,9 +28,11 @@ from vsek.call.model import (
     AgentEntry,
     Asking,
     Call,
+    CallingBack,
     ClientScript,
     Directory,
     LegStage,
+    Outbound,
     Screening,
     State,
     new_state,
@@ -42,8 +44,11 @@ from vsek.domain.records import CallClosed, CallOpened, CallStep, NoteDueMoved, 
 
 RING, GREET, MUTE, CLOSED, UNKNOWN = "+4910", "+4920", "+4930", "+4940", "+4999"
 SCREEN, KEYS = "+4950", "+4960"
+TREAT, TREAT_RING, TREAT_NOW = "+4970", "+4980", "+4971"
+OUTSIDE, BUSY_LINE = "+4930111222", "+4930111333"
+"""Numbers of clients' own, to which calls are forwarded."""
 AGENTS = tuple(AgentId(name) for name in ("anna", "bert", "carl"))
-_TELLING = (do.CreateLeg, do.Dial, do.Join, do.Play, do.Record, do.Brief)
+_TELLING = (do.CreateLeg, do.CreateForward, do.Dial, do.Join, do.Play, do.Record, do.Brief)
 
 
 def _client(name: str, policy: str, greeting: str = "", **more: object) -> ClientScript:
@@ -57,6 +62,38 @@ def _client(name: str, policy: str, greeting: str = "", **more: object) -> Clien
         f"client-{name}",
         **more,  # type: ignore[arg-type]
     )
+
+
+TREATMENTS = {
+    ClientId("treat"): ClientRules(
+        treatments=(
+            Treatment(Action.ANNOUNCE, "sound:/soon", after_s=5.0, every_s=20.0),
+            Treatment(Action.CALLBACK, after_s=12.0),
+            Treatment(Action.FORWARD, OUTSIDE, after_s=24.0),
+            Treatment(Action.VOICEMAIL, after_s=45.0),
+        )
+    ),
+    ClientId("treat-ring"): ClientRules(
+        treatments=(
+            Treatment(Action.FORWARD, BUSY_LINE, after_s=4.0),
+            Treatment(Action.ANNOUNCE, "sound:/soon", after_s=10.0),
+            Treatment(Action.FORWARD, OUTSIDE, after_s=20.0),
+            Treatment(Action.CALLBACK, after_s=40.0),
+        )
+    ),
+    ClientId("treat-now"): ClientRules(
+        treatments=(
+            Treatment(Action.CALLBACK),
+            Treatment(Action.FORWARD, "110"),
+            Treatment(Action.VOICEMAIL, nobody=True, after_s=2.0),
+        )
+    ),
+}
+_SPOKEN = (
+    *("closed", "callback", "callback_number", "callback_check", "callback_confirm"),
+    *("callback_thanks", "voicemail", "voicemail_thanks", *(f"digit_{n}" for n in range(10))),
+)
+SOUNDS = {f"{name}.de": f"sound:/{name}" for name in _SPOKEN}
 
 
 def directory(
@@ -76,6 +113,9 @@ def directory(
         _client(
             "keys", "screen", screening=Screening("sound:/keys", record=False, keys={"1": "urgent"})
         ),
+        _client("treat", "greet", "sound:/greeting"),
+        _client("treat-ring", "ring"),
+        _client("treat-now", "greet", "sound:/greeting"),
         _client("closed", "greet", "sound:/x", hours=(OpenSpan(frozenset({6}), 0, 60),)),
     ]
     return Directory(
@@ -87,11 +127,15 @@ def directory(
             CLOSED: ClientId("closed"),
             SCREEN: ClientId("screen"),
             KEYS: ClientId("keys"),
+            TREAT: ClientId("treat"),
+            TREAT_RING: ClientId("treat-ring"),
+            TREAT_NOW: ClientId("treat-now"),
         },
         forwarders={"+49777": ClientId("ring")},
         agents={agent_id: AgentEntry(agent_id, agent_id.title(), "de") for agent_id in agents},
-        announcements={"closed.de": "sound:/closed", "unknown_number.de": "sound:/unknown"},
-        rules=rules or Rules(),
+        announcements={**SOUNDS, "unknown_number.de": "sound:/unknown", "tone": "sound:/tone"},
+        rules=msgspec.structs.replace(rules or Rules(), clients=TREATMENTS),
+        outbound=Outbound("+49309999", 10.0),
         wrap_up_s=wrap_up_s,
     )
 
@@ -99,10 +143,11 @@ def directory(
 @dataclass
 class Channel:
     """``jobs`` are playbacks and recordings in their order: a channel does one after the other,
-    and nothing else meanwhile. ``did`` is what a caller dialled."""
+    and nothing else meanwhile. ``did`` is what a caller dialled, ``number`` what we did."""
 
     state: str
     agent: AgentId | None = None
+    number: str = ""
     did: str = ""
     dialled: bool = False
     ringback: bool = False
@@ -113,6 +158,11 @@ class Channel:
     heard: bool = False
     message: str = ""
     began_at: float = 0.0
+
+    @property
+    def is_caller(self) -> bool:
+        """Neither an agent nor a client's number."""
+        return self.agent is None and not self.number
 
     @property
     def sounds(self) -> list[str]:
@@ -138,6 +188,8 @@ class Asterisk:
         self.bridges: dict[str, list[ChannelId]] = {}
         self.registered: set[AgentId] = set()
         self.stored: set[str] = set()
+        self.media: dict[str, str] = {}
+        """What the playbacks play."""
         self.ledger: list[ev.LedgerTold] = []
         self.events: deque[ev.Event] = deque()
         self.listening = True
@@ -180,7 +232,7 @@ class Asterisk:
         channel = self.channels.pop(channel_id)
         if channel.bridge:
             self.bridges[channel.bridge].remove(channel_id)
-        if channel.agent is None:
+        if channel.is_caller:
             self._write_ledger(channel_id, channel)
         # The request to hang up is what is taken for the end, so it comes before the rest.
         if channel.fallback:
@@ -240,7 +292,7 @@ class Asterisk:
     def restart(self) -> None:
         """Everything is gone, and nobody was told. The ledger has no end of those calls."""
         for channel_id, channel in self.channels.items():
-            if channel.agent is None:
+            if channel.is_caller:
                 self._write_ledger(channel_id, channel, Served.NOBODY)
         self.channels.clear()
         self.bridges.clear()
@@ -251,7 +303,7 @@ class Asterisk:
     def execute(self, command: do.Command) -> int:
         """Carry it out; the status of the reply."""
         match command:
-            case do.CreateLeg():
+            case do.CreateLeg() | do.CreateForward():
                 return self._create(command)
             case do.CreateBridge():
                 if command.bridge_id in self.bridges:
@@ -286,6 +338,7 @@ class Asterisk:
                 # The same id twice: it would be heard twice.
                 channel.jobs.append(command.sound_id)
                 channel.music = ""
+                self.media[command.sound_id] = command.media
             case do.Record():
                 if command.recording in channel.jobs:
                     return 409
@@ -303,12 +356,15 @@ class Asterisk:
                 raise TypeError(command)
         return 204
 
-    def _create(self, command: do.CreateLeg) -> int:
+    def _create(self, command: do.CreateLeg | do.CreateForward) -> int:
         if command.channel_id in self.channels:
             return 409
-        if command.agent_id not in self.registered:
+        if isinstance(command, do.CreateForward):
+            self.channels[command.channel_id] = Channel("Down", number=command.number)
+        elif command.agent_id not in self.registered:
             return 500
-        self.channels[command.channel_id] = Channel("Down", command.agent_id)
+        else:
+            self.channels[command.channel_id] = Channel("Down", command.agent_id)
         self.report(ev.LegReady(command.channel_id))
         return 200
 
@@ -324,7 +380,9 @@ class Asterisk:
         # It would end then, as if somebody had hung it up.
         assert not channel.dialled, "a second INVITE in the same dialogue"
         channel.dialled = True
-        if channel.agent not in self.registered:
+        if channel.number == BUSY_LINE:
+            self.end(channel_id, 17)
+        elif channel.agent not in self.registered and not channel.number:
             self.end(channel_id, 20)
         return 204
 
@@ -370,24 +428,35 @@ class Asterisk:
             tuple(
                 channel_id
                 for channel_id, c in self.channels.items()
-                if c.agent is not None and c.state == "Down" and not c.dialled
+                if not c.is_caller and c.state == "Down" and not c.dialled
             ),
         )
 
 
+_TOGETHER = (Stage.CONNECTING, Stage.TALKING, Stage.FORWARDED)
 _WITH_AGENT = (Stage.BRIEFING, Stage.CONNECTING, Stage.TALKING)
+
+
+_WAITING = (Stage.WAITING, Stage.NOTICE, Stage.CALLBACK, Stage.FORWARDING)
 
 
 def _queued(call: Call) -> bool:
     if call.stage is Stage.GREETING:
         return call.script is not None and call.script.screening is None
-    return call.stage is Stage.WAITING or call.stage in _WITH_AGENT
+    if call.stage is Stage.VOICEMAIL:
+        return not call.message
+    return call.stage in _WAITING or call.stage in _WITH_AGENT
 
 
 def _guarded(call: Call) -> bool:
     if call.stage is Stage.SCREENING:
         return call.screened is not None
+    if call.stage is Stage.CALLBACK:
+        return call.callback is not None and call.callback.asking is not CallingBack.OFFERED
+    if call.stage is Stage.VOICEMAIL:
+        return bool(call.message)
     return call.stage in (
+        Stage.FORWARDING,
         Stage.ANNOUNCEMENT,
         Stage.BRIEFING,
         Stage.FALLBACK,
@@ -466,7 +535,8 @@ class House:
                 answered = effect.outcome is Outcome.ANSWERED
                 talked = {Stage.TALKING: True, Stage.FALLBACK: answered}  # before it came there
                 assert answered == talked.get(effect.stage, False)
-                assert answered == (effect.answered_at is not None)
+                talked_at = effect.answered_at is not None
+                assert (answered or effect.outcome is Outcome.FORWARDED) == talked_at
                 assert effect.note_due_at >= self.now
             case NoteDueMoved():
                 self.moved.append(effect)
@@ -493,6 +563,12 @@ class House:
                 else:
                     assert other.stage is LegStage.LEAVING, "an old leg was not hung up"
                 assert state.channels[other.channel_id] == call.call_id
+            forward = call.forward
+            assert (forward is not None) == (call.forward_id is not None)
+            assert (call.stage in (Stage.FORWARDING, Stage.FORWARDED)) == (forward is not None)
+            for one in call.forwards.values():
+                assert (one is forward) == (one.stage is not LegStage.LEAVING)
+                assert state.channels[one.channel_id] == call.call_id
             queued = state.acd.calls.get(call.call_id)
             assert (queued is not None) == _queued(call)
             if leg is not None and queued is not None:
@@ -558,7 +634,9 @@ class House:
         if gone or ((status >= 400 or status == 0) and isinstance(command, _TELLING)):
             name = type(command).__name__
             about = command.leg_id if isinstance(command, do.Join) else command.channel_id
-            self.replies.append(ev.CommandFailed(name, command.call_id, about, status, "refused"))
+            sound = command.sound_id if isinstance(command, do.Play | do.Brief) else ""
+            failed = ev.CommandFailed(name, command.call_id, about, status, "refused", sound)
+            self.replies.append(failed)
 
     def deliver(self) -> None:
         """The next event arrives."""
@@ -590,6 +668,7 @@ class House:
         live = [call for call in self.state.calls.values() if call.stage is not Stage.ENDED]
         for call in self.state.calls.values():
             ghosts |= {leg.channel_id for leg in call.legs.values() if leg is not call.leg}
+            ghosts |= {one.channel_id for one in call.forwards.values() if one is not call.forward}
             if call.stage is Stage.ENDED and not call.caller_gone:
                 ghosts.add(call.channel_id)
         for call in live:
@@ -597,6 +676,8 @@ class House:
                 there.add(call.channel_id)
             if call.leg is not None:
                 there.add(call.leg.channel_id)
+            if call.forward is not None:
+                there.add(call.forward.channel_id)
             self._check_call(call)
         # The answer to a hang-up can come too late to be heard; then the guard asks again. The end
         # of a caller who was diverted is told by the ledger alone.
@@ -615,8 +696,10 @@ class House:
         caller = world.channels[call.channel_id]
         leg = world.channels[call.leg.channel_id] if call.leg is not None else None
         recording = [caller.recording] if caller.recording else []
-        sounds = {Stage.GREETING: [call.sound_id], Stage.ANNOUNCEMENT: [call.sound_id]}
-        music = call.stage in (Stage.WAITING, Stage.BRIEFING) and call.answer_sent
+        sound = [call.sound_id] if call.sound_id else []
+        heard = (Stage.GREETING, Stage.ANNOUNCEMENT, Stage.NOTICE, Stage.CALLBACK, Stage.VOICEMAIL)
+        musical = (Stage.WAITING, Stage.FORWARDING, Stage.BRIEFING)
+        music = call.stage in musical and call.answer_sent
         if call.stage is Stage.SCREENING:
             assert call.screened is not None
             asking = call.screened.asking
@@ -625,7 +708,9 @@ class House:
             waits = [asked.recording for asked in self.examining if asked.call_id == call.call_id]
             assert (asking is Asking.EXAMINING) <= (call.screened.recording in waits)
         else:
-            assert (caller.sounds, recording) == (sounds.get(call.stage, []), [])
+            message = [call.message] if call.stage is Stage.VOICEMAIL and call.message else []
+            assert (caller.sounds, recording) == (sound if call.stage in heard else [], message)
+            assert sound or message or call.stage in (*musical, *_TOGETHER, Stage.CALLBACK)
         assert caller.music == (call.script.music if music and call.script else "")
         assert caller.ringback if not call.answer_sent else caller.state == "Up"
         if call.stage is Stage.BRIEFING:
@@ -636,11 +721,21 @@ class House:
             assert leg.bridge == caller.bridge == call.bridge_id != ""
             assert (leg.state, leg.jobs, leg.music) == ("Up", [], "")
             return
+        elif call.stage is Stage.FORWARDED:
+            assert call.forward is not None
+            forward = world.channels[call.forward.channel_id]
+            assert forward.bridge == caller.bridge == call.bridge_id != ""
+            assert call.answered_at is not None
+            return
         else:
             assert call.stage is not Stage.CONNECTING, "two are up and do not hear each other"
             if leg is not None:
                 assert leg.dialled
                 assert leg.state != "Up", "an agent picked up and nobody noticed"
+        if call.forward is not None:
+            forward = world.channels[call.forward.channel_id]
+            assert forward.dialled
+            assert forward.state != "Up", "the client's number answered and nobody noticed"
         assert not caller.bridge
 
     def timer(self) -> None:
