@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
@@ -51,7 +52,16 @@ _STEPS = {
     "connected": "connected with {agent}",
     "agent_lost": "{agent} was lost: {reason}",
     "regrouped": "is served by the group {group} from now on",
-    "treated": "nobody in time, so: {action} {detail}",
+    "recognised": "who calls? {why} {agents}",
+    "notice": "nobody in time: an announcement",
+    "callback_offered": "nobody in time: a callback is offered",
+    "callback_promised": "will be called back at {number}",
+    "callback_given_up": "wants no callback",
+    "voicemail": "nobody in time: may leave a message",
+    "forwarding": "nobody in time: is forwarded to {number}",
+    "forwarded": "forwarded to {number}",
+    "forward_failed": "could not be forwarded to {number}: {reason}",
+    "untreated": "nobody in time, but {action} was not possible: {reason}",
     "ended": "ended: {outcome}, in stage {stage} ({reason})",
 }
 
@@ -84,11 +94,9 @@ def _told(one: Happening) -> tuple[float, str, list[str]]:
 
 def _step(one: Step) -> str:
     words = _STEPS.get(one.kind)
-    if words is not None and all(f"{{{name}}}" in words for name in one.detail if name != "loop"):
-        try:
-            return words.format(**one.detail).strip()
-        except KeyError:
-            pass  # told differently then
+    if words is not None:
+        # Whatever another version did not tell is left blank.
+        return words.format_map(defaultdict(str, one.detail)).strip()
     detail = " ".join(f"{name}={value}" for name, value in one.detail.items())
     return f"{one.kind} {detail}".strip()
 

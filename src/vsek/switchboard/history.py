@@ -54,7 +54,7 @@ class Chronicle:
     def first_from(self, at: float) -> int | None:
         """The number of the first entry at or after ``at`` (Unix seconds); ``None``: none is."""
         starts = sorted(self.segments)
-        for first, following in zip(starts, [*starts[1:], 0], strict=True):
+        for first, following in zip(starts, [*starts[1:], 0], strict=False):
             # A look at the next one's first entry saves going through this one.
             if following and (began := self._began(following)) is not None and began < at:
                 continue
@@ -180,7 +180,7 @@ class Playback:
         """The entries after the beginning, in order, each before it is decided."""
         last = self.began_at
         starts = sorted(self.chronicle.segments)
-        for first, following in zip(starts, [*starts[1:], None], strict=True):
+        for first, following in zip(starts, [*starts[1:], None], strict=False):
             if following is not None and following <= last + 1:
                 continue
             for _, body in bodies(self.chronicle.segments[first]()):

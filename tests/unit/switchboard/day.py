@@ -147,6 +147,8 @@ class Day:
                 self.steps.setdefault(call_id, []).append((kind, detail))
             case CallClosed():
                 self.closed[effect.call_id] = effect
+            case do.Play():
+                self._soon(4.0, ev.SoundDone(effect.sound_id, effect.call_id))
             case do.CreateLeg():
                 self._soon(0.01, ev.LegReady(effect.channel_id))
             case do.Dial():
