@@ -41,6 +41,7 @@ from vsek.settings import Settings
 from vsek.store import audio, directory, pool, records
 from vsek.store.outbox import NoteOutbox, Operations
 from vsek.switchboard import recovery
+from vsek.switchboard.acquaintance import Acquaintance, RememberedRecords
 from vsek.switchboard.commands import AriCommander
 from vsek.switchboard.control import make_app
 from vsek.switchboard.heartbeat import Heartbeat
@@ -56,7 +57,7 @@ from vsek.switchboard.shipper import Shipper
 from vsek.switchboard.sweep import Sweep
 from vsek.switchboard.translate import Translator
 from vsek.switchboard.writer import RecordWriter
-from vsek.tables import CallTable, NoteTable, RecordingTable, RecordTable
+from vsek.tables import CallTable, NoteTable, RecordingTable, RecordTable, TalkTable
 
 log = structlog.get_logger(__name__)
 
@@ -149,14 +150,21 @@ class _Process:
         self.metrics = Metrics()
         self.shelf = RecordingTable(connections, leading[0])
         self.recordings = Recordings(self.ari, self.shelf, listening.examine, self._post)
+        self.acquaintance = Acquaintance(
+            TalkTable(connections), lambda: self.switchboard.state.directory
+        )
         self.switchboard = Switchboard(
             self.journal,
             self.commander,
-            MeteredRecords(self.metrics, self.writer),
+            MeteredRecords(self.metrics, RememberedRecords(self.acquaintance, self.writer)),
             self.recordings,
             decided=self.metrics.decided,
         )
-        self.translator = Translator(settings.asterisk.default_country, settings.asterisk.area_code)
+        self.translator = Translator(
+            settings.asterisk.default_country,
+            settings.asterisk.area_code,
+            recognise=self.acquaintance.recognise,
+        )
         self.heartbeat = Heartbeat(self.ari, s.app, self._serving)
         self.ledger = self._make_ledger()
         self.link = AsteriskLink(
@@ -221,6 +229,7 @@ class _Process:
             process.writer.put(salvage(leadership.adopted, own_shipped), position)
         replayed = process.switchboard.restore(position)
         process.metrics.begin(process.switchboard.state)
+        process.acquaintance.begin(process.switchboard.state)
         log.info("journal_replayed", entries=replayed, calls=len(process.switchboard.state.calls))
         return process
 
@@ -282,6 +291,7 @@ class _Process:
             _kept_running("watch", self.watch.run),
             _kept_running("recordings", self.recordings.run),
             _kept_running("sweep", self.sweep.run),
+            _kept_running("acquaintance", self.acquaintance.run),
             _kept_running("heartbeat", self.heartbeat.run),
             *([_kept_running("ledger", self.ledger.run)] if self.ledger is not None else []),
             asyncio.create_task(server.serve([control]), name="control"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 import structlog
 
-from vsek.domain.ids import CallId
+from vsek.domain.ids import CallId, ClientId
 from vsek.domain.note import NoteDraft
 from vsek.domain.records import Record
+from vsek.domain.talks import PastTalk
 from vsek.errors import InputError, ServiceError
 from vsek.leadership import Leadership
-from vsek.store import calls, pool, recordings, records
+from vsek.store import acquaintance, calls, pool, recordings, records
 from vsek.store import notes as drafts
 from vsek.switchboard.ledger import KnownCall
 from vsek.switchboard.recordings import Owed
@@ -96,6 +98,41 @@ class CallTable:
         async with pool.acquire(self._pool) as connection:
             found = await calls.of_channels(connection, channels)
         return {channel: KnownCall(*call) for channel, call in found.items()}
+
+
+class TalkTable:
+    """The talks of the past."""
+
+    def __init__(self, connections: pool.Pool) -> None:
+        self._pool = connections
+
+    async def talks_since(self, since: float) -> AsyncGenerator[Sequence[PastTalk], None]:
+        """Talks of calls that came in since then, the newest first."""
+        async with (
+            pool.acquire(self._pool) as connection,
+            aclosing(acquaintance.talks_since(connection, since)) as chunks,
+        ):
+            async for talks in chunks:
+                yield talks
+
+    async def talks_named_since(self, since: float) -> AsyncGenerator[Sequence[PastTalk], None]:
+        """Talks whose note was written or changed since then."""
+        async with (
+            pool.acquire(self._pool) as connection,
+            aclosing(acquaintance.talks_named_since(connection, since)) as chunks,
+        ):
+            async for talks in chunks:
+                yield talks
+
+    async def talks_of(self, calls: Sequence[CallId]) -> Sequence[PastTalk]:
+        """Those of these calls that have arrived."""
+        async with pool.acquire(self._pool) as connection:
+            return await acquaintance.talks_of(connection, calls)
+
+    async def contact_numbers(self) -> Sequence[tuple[ClientId, str]]:
+        """The telephone numbers of clients' contacts."""
+        async with pool.acquire(self._pool) as connection:
+            return await acquaintance.contact_numbers(connection)
 
 
 class RecordingTable:

@@ -30,8 +30,6 @@ from vsek.domain.text import clean_line
 
 KNOWN_DAYS = 14.0
 """How long a talk makes somebody known where the client says nothing else, in days."""
-TALK_MIN_S = 3.0
-"""Who talked for less knows no matter."""
 TALKS_LOOKED_AT = 50
 """The newest ones; more are not needed to tell what kind of number it is."""
 AGENTS_TOLD = 5

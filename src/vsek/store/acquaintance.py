@@ -1,0 +1,93 @@
+"""Which agents have talked with whom, for the switchboard's memory of callers.
+
+Only talks that an agent had with a caller to their end count: a call that was put through or
+forwarded, or answered for a second or two, makes nobody know a matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vsek.domain.ids import AgentId, CallId, ClientId
+from vsek.domain.outcomes import Outcome
+from vsek.domain.talks import TALK_MIN_S, PastTalk
+from vsek.store.pool import timestamp
+
+if TYPE_CHECKING:
+    from vsek.store.pool import Connection
+
+CHUNK = 100
+"""Talks that are handed over together: those who take them have calls to serve."""
+
+_TALKS_SINCE_SQL = """
+SELECT c.id, c.client_id, extract(epoch FROM c.ended_at)::float8, c.agent_id, c.caller_number,
+       c.caller_name, d.dictated, coalesce(d.draft ->> 'caller_name', ''),
+       coalesce(d.draft ->> 'caller_company', '')
+FROM vsek.calls c JOIN vsek.note_drafts d ON d.call_id = c.id
+WHERE c.received_at >= $3 AND c.outcome = $1 AND c.client_id IS NOT NULL AND c.agent_id IS NOT NULL
+  AND c.ended_at >= c.answered_at + make_interval(secs => $2)
+ORDER BY c.received_at DESC
+"""
+_TALKS_NAMED_SQL = """
+SELECT c.id, c.client_id, extract(epoch FROM c.ended_at)::float8, c.agent_id, c.caller_number,
+       c.caller_name, d.dictated, coalesce(d.draft ->> 'caller_name', ''),
+       coalesce(d.draft ->> 'caller_company', '')
+FROM vsek.note_drafts d JOIN vsek.calls c ON c.id = d.call_id
+WHERE d.changed_at >= $3 AND c.outcome = $1 AND c.client_id IS NOT NULL AND c.agent_id IS NOT NULL
+  AND c.ended_at >= c.answered_at + make_interval(secs => $2)
+"""
+_TALKS_OF_SQL = """
+SELECT c.id, c.client_id, extract(epoch FROM c.ended_at)::float8, c.agent_id, c.caller_number,
+       c.caller_name, d.dictated, coalesce(d.draft ->> 'caller_name', ''),
+       coalesce(d.draft ->> 'caller_company', '')
+FROM vsek.calls c JOIN vsek.note_drafts d ON d.call_id = c.id
+WHERE c.id = ANY ($3::text[]) AND c.outcome = $1 AND c.client_id IS NOT NULL
+  AND c.agent_id IS NOT NULL AND c.ended_at >= c.answered_at + make_interval(secs => $2)
+"""
+_CONTACTS_SQL = """
+SELECT k.id, phone #>> '{}' AS phone
+FROM vsek.clients k, jsonb_path_query(k.account, '$.contacts[*].phone') AS phone
+WHERE jsonb_typeof(phone) = 'string'
+"""
+
+
+async def talks_since(conn: Connection, since: float) -> AsyncGenerator[Sequence[PastTalk], None]:
+    """Talks of calls that came in after ``since`` (Unix seconds), the newest first, in chunks."""
+    async for chunk in _chunks(conn, _TALKS_SINCE_SQL, timestamp(since)):
+        yield chunk
+
+
+async def talks_named_since(
+    conn: Connection, since: float
+) -> AsyncGenerator[Sequence[PastTalk], None]:
+    """Talks whose note was written or changed after ``since`` (Unix seconds), in chunks."""
+    async for chunk in _chunks(conn, _TALKS_NAMED_SQL, timestamp(since)):
+        yield chunk
+
+
+async def talks_of(conn: Connection, calls: Sequence[CallId]) -> Sequence[PastTalk]:
+    """The talks of these calls, as far as the database has them."""
+    return [_talk(row) for row in await conn.fetch(_TALKS_OF_SQL, *_COUNTS, list(calls))]
+
+
+async def contact_numbers(conn: Connection) -> Sequence[tuple[ClientId, str]]:
+    """The telephone numbers of all clients' contacts."""
+    return [(ClientId(row["id"]), row["phone"]) for row in await conn.fetch(_CONTACTS_SQL)]
+
+
+_COUNTS = (Outcome.ANSWERED.value, TALK_MIN_S)
+
+
+async def _chunks(
+    conn: Connection, sql: str, since: Any
+) -> AsyncGenerator[Sequence[PastTalk], None]:
+    async with conn.transaction(readonly=True):
+        cursor = await conn.cursor(sql, *_COUNTS, since)
+        while rows := await cursor.fetch(CHUNK):
+            yield [_talk(row) for row in rows]
+
+
+def _talk(row: Any) -> PastTalk:
+    call_id, client_id, ended_at, agent_id, *rest = row
+    return PastTalk(CallId(call_id), ClientId(client_id), ended_at, AgentId(agent_id), *rest)
