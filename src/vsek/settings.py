@@ -118,6 +118,22 @@ class AsteriskSettings(_Section):
     none to be read, and calls that come while vsek is away are known to nobody."""
 
 
+class OutboundSettings(_Section):
+    """Calls that we place: to numbers of clients' own, over a trunk."""
+
+    endpoint: str = Field(
+        default="", pattern=r"^([A-Za-z0-9]+/[^\s,&|]*\{(number|digits)\}[^\s,&|]*)?$"
+    )
+    """What Asterisk dials: ``PJSIP/{number}@carrier-one``, or for a trunk without an AOR
+    ``PJSIP/carrier-one/sip:{number}@sip.carrier.example``. ``{number}`` becomes ``+4930123456``,
+    ``{digits}`` ``4930123456``. Empty: no calls are forwarded."""
+    number: str = Field(default="", pattern=r"^(\+[1-9][0-9]{3,14})?$")
+    """A number of ours, shown where the number that was called is not one of those that clients
+    have here (E.164); empty: such calls are not forwarded."""
+    ring_s: float = Field(default=20.0, gt=0, le=120)
+    """How long a client's number is rung, in seconds."""
+
+
 class MetricsSettings(_Section):
     """Where metrics are served besides the control socket and the note service's HTTP."""
 
@@ -184,6 +200,7 @@ class Settings(BaseSettings):
     sounds: SoundSettings = SoundSettings()
     calls: CallSettings = CallSettings()
     asterisk: AsteriskSettings = AsteriskSettings()
+    outbound: OutboundSettings = OutboundSettings()
     metrics: MetricsSettings = MetricsSettings()
     alarms: AlarmSettings = AlarmSettings()
 

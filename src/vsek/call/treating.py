@@ -166,7 +166,8 @@ def notice_over(desk: Desk, call: Call) -> None:
 
 
 def _offer_callback(desk: Desk, call: Call) -> str:
-    media = _sound(desk, call, "callback")
+    shown = _may_be_called(call.caller_number)
+    media = _sound(desk, call, "callback" if shown else "callback_hidden")
     if not media:
         return "there is no announcement"
     if call.callback is not None:

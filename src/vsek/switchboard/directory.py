@@ -21,7 +21,7 @@ from vsek.acd.rules import (
     Target,
     Treatment,
 )
-from vsek.call.model import AgentEntry, ClientScript, Screening
+from vsek.call.model import AgentEntry, ClientScript, Outbound, Screening
 from vsek.call.model import Directory as CallDirectory
 from vsek.domain.client import Client, Policy
 from vsek.domain.client import Screening as WantedScreening
@@ -57,7 +57,7 @@ def for_calls(
     ``media`` gives the media URI of a sound's hash, ``announcements`` the house's own. Public
     holidays are told from the year of ``today`` on.
     """
-    calls = settings.calls
+    calls, outbound = settings.calls, settings.outbound
     dids: dict[str, ClientId] = {}
     forwarders: dict[str, ClientId] = {}
     for client_id, entry in directory.clients.items():
@@ -79,6 +79,7 @@ def for_calls(
         rules=rules(directory, calls, media),
         wrap_up_s=calls.wrap_up_s,
         note_grace_s=calls.note_grace_s,
+        outbound=Outbound(outbound.number, outbound.ring_s) if outbound.endpoint else None,
     )
 
 

@@ -45,7 +45,8 @@ async def test_texts_are_spoken(workshop: SoundWorkshop) -> None:
     for (name, language), text in ANNOUNCEMENTS.items():
         wav = await workshop.make(WantedSound(Sound(text=text), language))
         signal = samples(wav)
-        assert 2 < len(signal) / 8000 < 15
+        shortest = 0.3 if name.startswith("digit_") else 1.2
+        assert shortest < len(signal) / 8000 < 15
         assert np.abs(signal).max() > 3000
         heard[name, language] = wav
     assert len(set(heard.values())) == len(ANNOUNCEMENTS)

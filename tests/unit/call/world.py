@@ -90,7 +90,14 @@ TREATMENTS = {
     ),
 }
 _SPOKEN = (
-    *("closed", "callback", "callback_number", "callback_check", "callback_confirm"),
+    *(
+        "closed",
+        "callback",
+        "callback_hidden",
+        "callback_number",
+        "callback_check",
+        "callback_confirm",
+    ),
     *("callback_thanks", "voicemail", "voicemail_thanks", *(f"digit_{n}" for n in range(10))),
 )
 SOUNDS = {f"{name}.de": f"sound:/{name}" for name in _SPOKEN}
