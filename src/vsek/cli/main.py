@@ -19,7 +19,7 @@ INTERRUPTED = 130
 try:
     import typer
 
-    from vsek.cli import agents, audit, calls, clients, notes, processes, run, why
+    from vsek.cli import agents, audit, calls, clients, notes, processes, rules, run, why
     from vsek.cli.output import hint, shown
     from vsek.domain.yamlfile import FileError
     from vsek.errors import InputError, VsekError
@@ -63,6 +63,7 @@ for _noun, _commands in (
     ("agent", agents.app),
     ("call", calls.app),
     ("note", notes.app),
+    ("rules", rules.app),
 ):
     _commands.callback()(run.remember)
     app.add_typer(_commands, name=_noun, no_args_is_help=True)

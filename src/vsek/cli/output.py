@@ -144,6 +144,12 @@ def write(path: Path, content: str | bytes) -> None:
         ) from None
 
 
+def warnings(file: str, problems: Iterable[object]) -> None:
+    """What is allowed in a file but hardly meant, a line each on stderr."""
+    for problem in problems:
+        hint(f"warning: {file}, {problem}")
+
+
 def hint(text: str) -> None:
     """A line for people on stderr."""
     typer.echo(text, err=True)

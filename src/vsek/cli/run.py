@@ -77,6 +77,16 @@ def one_of(words: type[Word], option: str) -> Callable[[str], Word]:
     return parse
 
 
+def user() -> str:
+    """Who runs the command, as the system knows them; empty where it does not."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such entry, for instance in a container
+        return ""
+
+
 async def must_be_client(connection: Connection, client_id: str) -> None:
     """Raises ``InputError`` when there is no such client: a list of it would just be empty."""
     from vsek.store import clients

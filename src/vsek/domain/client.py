@@ -186,6 +186,10 @@ def _phrase(text: str) -> str:
     return text
 
 
+MOST_TEMPORARY = 50
+"""Temporary instructions that a client may have at a time."""
+
+
 class Client(Strict):
     """A client company."""
 
@@ -226,7 +230,7 @@ class Client(Strict):
     """Who is learning gets calls only while somebody who is trained is free as well."""
     when_nobody_can: Annotated[tuple[Treatment, ...], Field(max_length=20)] = ()
     """What is done for a call that nobody can take in time."""
-    temporary: Annotated[tuple[Temporary, ...], Field(max_length=50)] = ()
+    temporary: Annotated[tuple[Temporary, ...], Field(max_length=MOST_TEMPORARY)] = ()
     """Instructions that end by themselves."""
 
     answer_phrase: Annotated[CleanLine, AfterValidator(_phrase)] = ""
@@ -287,12 +291,16 @@ class Client(Strict):
     def wish(self) -> Wish:
         """What the client's calls ask of the distribution."""
         regroups = tuple(one.group for one in self.when_nobody_can if one.group is not None)
-        return Wish(self.id, self.group or "", self.requires, regroups)
+        group = self.group or ""
+        return Wish(self.id, group, self.requires, regroups, self.learn_beside_trained)
 
     def distribution(self) -> dict[str, Any]:
         """Plain data of all that decides about who takes the calls, and what happens if nobody
         can; the same data, the same decisions."""
-        return self.model_dump(mode="json", include=_DISTRIBUTION, exclude_defaults=True)
+        part = self.model_dump(mode="json", include=_DISTRIBUTION, exclude_defaults=True)
+        if self.when_nobody_can:
+            part["timezone"] = self.timezone  # by whose clock that is done
+        return part
 
     def instructions_at(self, now: float) -> list[Temporary]:
         """The temporary instructions that hold at ``now`` (Unix seconds)."""
@@ -316,7 +324,6 @@ class Client(Strict):
 
 
 _DISTRIBUTION = {
-    "timezone",
     "group",
     "requires",
     "target",

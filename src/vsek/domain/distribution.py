@@ -230,6 +230,7 @@ class Wish(NamedTuple):
     requires: Mapping[str, int]
     regroups: tuple[str, ...] = ()
     """Groups that the client's treatments hand calls on to."""
+    learn_beside_trained: bool = False
 
 
 def mistakes(book: RuleBook, known_agents: Collection[str]) -> list[Remark]:
@@ -272,9 +273,14 @@ def unknown_groups(wish: Wish, book: RuleBook) -> list[str]:
     return [name for name in dict.fromkeys(named) if name not in book.groups]
 
 
-def doubts(book: RuleBook, known_agents: Iterable[str]) -> list[Remark]:
-    """What is allowed, but hardly meant: groups that nobody serves, teams that belong nowhere."""
+def doubts(
+    book: RuleBook, known_agents: Iterable[str], wishes: Iterable[Wish] = ()
+) -> list[Remark]:
+    """What is allowed, but hardly meant: groups that nobody serves, teams that belong nowhere,
+    learners who get no calls."""
     agents = _kinds(book, known_agents)
+    taught = {name for name, group in book.groups.items() if "learning" in group.circles}
+    taught.update(wish.group for wish in wishes if wish.learn_beside_trained)
     teams = {group.team for group in book.groups.values()}
     found = []
     for name, group in book.groups.items():
@@ -310,8 +316,7 @@ def doubts(book: RuleBook, known_agents: Iterable[str]) -> list[Remark]:
                 "Add learning to the group's circles",
             )
             for other, clearance in agent.cleared.items()
-            if clearance == "learning" and "learning" not in book.groups[other].circles
-            if other != EVERY_GROUP
+            if clearance == "learning" and other != EVERY_GROUP and other not in taught
         ]
     return found
 

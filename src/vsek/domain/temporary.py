@@ -24,6 +24,8 @@ _TIME = re.compile(
     re.ASCII,
 )
 _FIRST_YEAR, _LAST_YEAR = 2000, 2200
+LONGEST_TEXT = 2000
+"""Characters of an instruction."""
 
 
 def parse_time(text: str, *, ends: bool) -> datetime:
@@ -106,7 +108,7 @@ class Temporary(Strict):
     )
     """``None`` = from now on."""
     until: Annotated[datetime, BeforeValidator(_end)]
-    text: Annotated[CleanText, Field(min_length=1, max_length=2000)]
+    text: Annotated[CleanText, Field(min_length=1, max_length=LONGEST_TEXT)]
     closed: bool = False
     """Whether calls are treated as outside of the hours meanwhile."""
 

@@ -202,6 +202,17 @@ _WORDS = {
     "bool_parsing": ("is neither true nor false", "Write true or false"),
     "float_parsing": ("is not a number", "Write digits, for example 30"),
     "finite_number": ("is not a finite number", "Write digits, for example 30"),
+    "float_type": ("is not a number", "Write digits, for example 30"),
+    "int_parsing": ("is not a whole number", "Write digits, for example 5"),
+    "int_type": ("is not a whole number", "Write digits, for example 5"),
+    "int_from_float": ("is not a whole number", "Write digits, for example 5"),
+    "dict_type": ("needs key: value lines below it", "Indent them"),
+}
+_KEY = "[key]"
+"""What pydantic puts behind the place of a key that is not allowed."""
+_BOUNDS = {
+    "greater_than_equal": ("ge", "is less than", "or more"),
+    "less_than_equal": ("le", "is more than", "or less"),
 }
 
 
@@ -215,7 +226,7 @@ def _known_fields(model: type[BaseModel], location: Sequence[str | int]) -> list
         if inner is None:
             return []
         current = inner
-    return list(current.model_fields)
+    return [field.alias or name for name, field in current.model_fields.items()]
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -244,12 +255,20 @@ def problems_of(
             continue
         if kind in _WORDS:
             message, remedy = _WORDS[kind]
+        elif kind in _BOUNDS:
+            name, comparison, enough = _BOUNDS[kind]
+            message, remedy = f"{comparison} {context[name]:g}", f"Write {context[name]:g} {enough}"
         elif kind in ("enum", "literal_error"):
             message, remedy = "is not allowed here", f"Write {context.get('expected', '')}"
         else:
             message = detail["msg"].removeprefix("Value error, ")
             message = message[:1].lower() + message[1:]
             remedy = str(context.get("remedy", ""))
+        if location[-1:] == (_KEY,):
+            here = location[:-1]
+            problem = Problem(document.line(here), field_name(here), message, None, remedy)
+            problems.append(problem)
+            continue
         problems.append(document.problem(location, message, remedy))
     return problems
 
@@ -354,11 +373,21 @@ def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
+def _write_number(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
+    whole = number.is_integer()
+    return dumper.represent_int(int(number)) if whole else dumper.represent_float(number)
+
+
 _Dumper.add_representer(str, _write_text)
+_Dumper.add_representer(float, _write_number)
+
+
+def write(data: object) -> str:
+    """Plain data as :func:`parse` reads it."""
+    text: str = yaml.dump(data, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100)
+    return text
 
 
 def write_clients(clients: Iterable[Client]) -> str:
     """A file that :func:`read_clients` reads back to the same clients."""
-    data = {"clients": [client.to_yaml_data() for client in clients]}
-    text: str = yaml.dump(data, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100)
-    return text
+    return write({"clients": [client.to_yaml_data() for client in clients]})

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
 from vsek.domain.client import Client
+from vsek.domain.distribution import unknown_groups, unserved
 from vsek.domain.ids import ClientId
 from vsek.domain.numbers import BLOCK, overlap, starts
 from vsek.domain.text import clean_line
 from vsek.domain.values import Sound
 from vsek.domain.yamlfile import ClientFile, FileError, Problem, read_clients, write_clients
 from vsek.errors import InputError, ServiceError
-from vsek.store import audio
+from vsek.store import audio, rules
 
 if TYPE_CHECKING:
     from vsek.store.audio import MadeSound, SoundMaker
     from vsek.store.pool import Connection, Row
 
-# One import at a time, so that nobody claims a number between the check and the writing.
-_LOCK_SQL = "LOCK TABLE vsek.clients IN SHARE ROW EXCLUSIVE MODE"
 _STATE_SQL = """
-SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound
+SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound,
+       announcement_sounds
 FROM vsek.clients WHERE id = ANY($1::text[])
 """
 _FOREIGN_NUMBERS_SQL = """
@@ -38,24 +39,31 @@ WHERE client_id <> ALL($2::text[])
 ORDER BY number, client_id
 """
 _PUT_SQL = """
-INSERT INTO vsek.clients AS c (id, name, account, greeting_sound, music_sound, prompt_sound)
-VALUES ($1, $2, $3::text::jsonb, $4, $5, $6)
+INSERT INTO vsek.clients AS c
+    (id, name, account, greeting_sound, music_sound, prompt_sound, announcement_sounds)
+VALUES ($1, $2, $3::text::jsonb, $4, $5, $6, $7)
 ON CONFLICT (id) DO UPDATE
 SET name = excluded.name, account = excluded.account, greeting_sound = excluded.greeting_sound,
     music_sound = excluded.music_sound, prompt_sound = excluded.prompt_sound,
+    announcement_sounds = excluded.announcement_sounds,
     version = c.version + 1, changed_at = now()
+RETURNING version
+"""
+_REMEMBER_SQL = """
+INSERT INTO vsek.client_history (client_id, version, account, changed_by)
+VALUES ($1, $2, $3::text::jsonb, $4)
 """
 _DROP_NUMBERS_SQL = "DELETE FROM vsek.client_numbers WHERE client_id = ANY($1::text[])"
 _PUT_NUMBER_SQL = "INSERT INTO vsek.client_numbers (number, kind, client_id) VALUES ($1, $2, $3)"
 _NOTIFY_SQL = "NOTIFY vsek_directory"
 _ALL_SQL = """
-SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound, version, added_at,
-       changed_at
+SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound,
+       announcement_sounds, version, added_at, changed_at
 FROM vsek.clients ORDER BY id
 """
 _ONE_SQL = """
-SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound, version, added_at,
-       changed_at
+SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound,
+       announcement_sounds, version, added_at, changed_at
 FROM vsek.clients WHERE id = $1
 """
 
@@ -68,6 +76,8 @@ class StoredClient:
     greeting_sound: str | None
     music_sound: str | None
     prompt_sound: str | None
+    announcement_sounds: tuple[str | None, ...]
+    """For each treatment its announcement."""
     version: int
     """Counts changes, beginning with 1."""
     added_at: datetime
@@ -81,6 +91,7 @@ class ImportResult:
     created: tuple[ClientId, ...]
     changed: tuple[ClientId, ...]
     unchanged: tuple[ClientId, ...]
+    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +99,72 @@ class _Ready:
     """A client whose sounds are made."""
 
     client: Client
-    account: str
     greeting: MadeSound | None
     music: MadeSound | None
     prompt: MadeSound | None
+    announcements: tuple[MadeSound | None, ...]
 
     @property
     def sounds(self) -> list[MadeSound]:
-        return [sound for sound in (self.greeting, self.music, self.prompt) if sound]
+        made = (self.greeting, self.music, self.prompt, *self.announcements)
+        return [sound for sound in made if sound]
 
     @property
-    def state(self) -> tuple[str | None, ...]:
-        return (
-            self.account,
-            self.greeting.sha256 if self.greeting else None,
-            self.music.sha256 if self.music else None,
-            self.prompt.sha256 if self.prompt else None,
+    def stored(self) -> _Stored:
+        one, two, three = (
+            sound.sha256 if sound else None for sound in (self.greeting, self.music, self.prompt)
         )
+        said = tuple(sound.sha256 if sound else "" for sound in self.announcements)
+        return _Stored(account(self.client), one, two, three, said)
+
+
+class _Stored(NamedTuple):
+    """The columns of a client that an import writes."""
+
+    account: str
+    greeting: str | None
+    music: str | None
+    prompt: str | None
+    announcements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A client as it was; without ``client`` if this version cannot read it."""
+
+    stored: _Stored
+    client: Client | None
+
+    @classmethod
+    def of(cls, row: Row) -> _Before:
+        text, client = row["account"], None
+        with suppress(ValidationError):
+            client = Client.model_validate_json(text)
+            text = account(client)  # as this version writes it
+        stored = _Stored(
+            text,
+            row["greeting_sound"],
+            row["music_sound"],
+            row["prompt_sound"],
+            tuple(row["announcement_sounds"]),
+        )
+        return cls(stored, client)
 
 
 async def import_file(
-    conn: Connection, path: Path, maker: SoundMaker, *, country: str = "DE", area: str = ""
+    conn: Connection,
+    path: Path,
+    maker: SoundMaker,
+    *,
+    country: str = "DE",
+    area: str = "",
+    by: str = "",
 ) -> ImportResult:
     """Import the YAML file ``path``: all of it or, if anything is wrong, nothing.
 
-    Clients in the file are created or replaced, others stay. Doing it twice changes nothing.
-    Raises ``FileError`` with every problem and its line; ``InputError`` when the file cannot be
-    read.
+    Clients in the file are created or replaced, others stay. Doing it twice changes nothing. ``by``
+    is who does it. Raises ``FileError`` with every problem and its line; ``InputError`` when the
+    file cannot be read.
     """
     try:
         text = await asyncio.to_thread(path.read_bytes)
@@ -126,45 +176,95 @@ async def import_file(
             remedy="Name a YAML file of clients",
         ) from None
     file = read_clients(text, str(path), country, area)
-    return await import_clients(conn, file, maker, base=path.parent)
+    return await import_clients(conn, file, maker, base=path.parent, by=by)
 
 
 async def import_clients(
-    conn: Connection, file: ClientFile, maker: SoundMaker, *, base: Path
+    conn: Connection, file: ClientFile, maker: SoundMaker, *, base: Path, by: str = ""
 ) -> ImportResult:
     """Import parsed clients; relative names of sound files are meant from ``base``."""
-    ready = await _with_sounds(conn, file, maker, base)
+    made = await _with_sounds(conn, file, maker, base)
     ids = [client.id for client in file.clients]
     async with conn.transaction():
-        await conn.execute(_LOCK_SQL)
+        # Nobody claims a number, or drops a group, between the checks and the writing.
+        await rules.lock(conn)
         await _check_numbers(conn, file, ids)
-        before = {
-            row["id"]: (
-                _canonical(row["account"]),
-                row["greeting_sound"],
-                row["music_sound"],
-                row["prompt_sound"],
-            )
-            for row in await conn.fetch(_STATE_SQL, ids)
-        }
+        warnings = await _check_distribution(conn, file)
+        before = {row["id"]: _Before.of(row) for row in await conn.fetch(_STATE_SQL, ids)}
+        ready = [_with_instructions(one, before.get(one.client.id)) for one in made]
         created = tuple(one.client.id for one in ready if one.client.id not in before)
-        to_write = [one for one in ready if before.get(one.client.id) != one.state]
-        await _write(conn, to_write)
+        to_write = [
+            one
+            for one in ready
+            if one.client.id in created or before[one.client.id].stored != one.stored
+        ]
+        await _write(conn, to_write, by)
+        moved = [
+            one.client.id
+            for one in to_write
+            if _part(one.client, one.stored) != _part_before(before.get(one.client.id))
+        ]
+        if moved:
+            source = clean_line(Path(file.document.name).name)
+            await rules.clients_changed(conn, moved, source, by)
     changed = tuple(one.client.id for one in to_write if one.client.id in before)
     unchanged = tuple(i for i in ids if i not in created and i not in changed)
-    return ImportResult(created, changed, unchanged)
+    return ImportResult(created, changed, unchanged, warnings)
 
 
-def _canonical(account: str) -> str:
-    """A stored account as this version writes it; as it is when it cannot be read."""
-    try:
-        return _account(Client.model_validate_json(account))
-    except ValidationError:
-        return account
-
-
-def _account(client: Client) -> str:
+def account(client: Client) -> str:
+    """A client as it is stored."""
     return client.model_dump_json(exclude_defaults=True)
+
+
+def _part(client: Client, stored: _Stored) -> object:
+    """The client's part in the rules of the distribution."""
+    return client.distribution(), stored.announcements
+
+
+def _part_before(before: _Before | None) -> object:
+    if before is None or before.client is None:
+        return {}, ()
+    return _part(before.client, before.stored)
+
+
+def _with_instructions(one: _Ready, before: _Before | None) -> _Ready:
+    """A file that says nothing of temporary instructions leaves them as they are: they are made
+    from day to day, beside the file."""
+    if before is None or before.client is None or "temporary" in one.client.model_fields_set:
+        return one
+    kept = {"temporary": before.client.temporary}
+    return replace(one, client=one.client.model_copy(update=kept))
+
+
+async def _check_distribution(conn: Connection, file: ClientFile) -> tuple[Problem, ...]:
+    """Raises ``FileError`` for unknown groups; warnings about calls that nobody can take."""
+    book = (await rules.load(conn)).book
+    agents = await rules.known_agents(conn)
+    wishes = [client.wish() for client in file.clients]
+    problems = []
+    for at, client in enumerate(file.clients):
+        unknown = unknown_groups(wishes[at], book)
+        places = [(("clients", at, "group"), client.group)] + [
+            (("clients", at, "when_nobody_can", number, "group"), treatment.group)
+            for number, treatment in enumerate(client.when_nobody_can)
+        ]
+        known = ", ".join(book.groups) or "none; import the rules first (vsek rules import)"
+        problems += [
+            file.document.problem(place, f"there is no group {name!r}", f"Known: {known}")
+            for place, name in places
+            if name in unknown
+        ]
+    if problems:
+        raise FileError(file.document.name, problems)
+    return tuple(
+        file.document.problem(
+            (*file.location(ClientId(wish.client_id)), "requires" if wish.requires else "group"),
+            reason,
+            "Give agents the skills and the clearance (vsek rules import)",
+        )
+        for wish, reason in (unserved(wishes, book, agents) if agents else ())
+    )
 
 
 async def _with_sounds(
@@ -172,7 +272,7 @@ async def _with_sounds(
 ) -> list[_Ready]:
     problems: list[Problem] = []
 
-    async def made(client: Client, sound: Sound | None, *name: str) -> MadeSound | None:
+    async def made(client: Client, sound: Sound | None, *name: str | int) -> MadeSound | None:
         if sound is None:
             return None
         try:
@@ -186,10 +286,15 @@ async def _with_sounds(
     ready = [
         _Ready(
             client,
-            _account(client),
             await made(client, client.greeting, "greeting"),
             await made(client, client.music, "music"),
             await made(client, _prompt(client), "screening", "prompt"),
+            tuple(
+                [
+                    await made(client, one.announcement, "when_nobody_can", at, "announcement")
+                    for at, one in enumerate(client.when_nobody_can)
+                ]
+            ),
         )
         for client in file.clients
     ]
@@ -222,12 +327,21 @@ async def _check_numbers(conn: Connection, file: ClientFile, ids: Sequence[Clien
         raise FileError(file.document.name, problems)
 
 
-async def _write(conn: Connection, ready: Sequence[_Ready]) -> None:
+async def remember(
+    conn: Connection, client_id: ClientId, version: int, account: str, by: str
+) -> None:
+    """Keep a new version of an account for later; ``by`` is who made it."""
+    await conn.execute(_REMEMBER_SQL, client_id, version, account, clean_line(by))
+
+
+async def _write(conn: Connection, ready: Sequence[_Ready], by: str) -> None:
     if not ready:
         return
     for one in ready:
         await audio.store(conn, one.sounds)
-        await conn.execute(_PUT_SQL, one.client.id, one.client.name, *one.state)
+        stored = one.stored
+        version = await conn.fetchval(_PUT_SQL, one.client.id, one.client.name, *stored)
+        await remember(conn, one.client.id, version, stored.account, by)
     # All old numbers first: clients of one file may exchange numbers.
     await conn.execute(_DROP_NUMBERS_SQL, [one.client.id for one in ready])
     await conn.executemany(
@@ -253,6 +367,7 @@ def _stored(row: Row) -> StoredClient:
         row["greeting_sound"],
         row["music_sound"],
         row["prompt_sound"],
+        tuple(sound or None for sound in row["announcement_sounds"]),
         row["version"],
         row["added_at"],
         row["changed_at"],
@@ -291,27 +406,40 @@ async def export(
     clients = []
     needed: set[str] = set()
     for one in stored:
-        changes: dict[str, Any] = {}
-        for name, sound, made in (
-            ("greeting", one.client.greeting, one.greeting_sound),
-            ("music", one.client.music, one.music_sound),
-            ("prompt", _prompt(one.client), one.prompt_sound),
-        ):
+
+        def named(sound: Sound | None, made: str | None) -> Sound | None:
+            """A sound that came from a file is named so that it can be found again."""
             if sound is None or sound.text is not None or made is None:
-                continue
+                return sound
             needed.add(made)
             if audio_folder is None:
-                changes[name] = Sound(audio=made)
-            else:
-                changes[name] = Sound(file=f"{audio_folder.name}/{made}.wav")
-        prompt = changes.pop("prompt", None)
-        if prompt is not None and one.client.screening is not None:
-            changes["screening"] = one.client.screening.model_copy(update={"prompt": prompt})
-        clients.append(one.client.model_copy(update=changes))
+                return Sound(audio=made)
+            return Sound(file=f"{audio_folder.name}/{made}.wav")
+
+        clients.append(_renamed(one, named))
     if audio_folder is not None and needed:
         found = await audio.fetch(conn, needed)
         await asyncio.to_thread(_write_sounds, audio_folder, found)
     return write_clients(clients)
+
+
+def _renamed(
+    one: StoredClient, named: Callable[[Sound | None, str | None], Sound | None]
+) -> Client:
+    client = one.client
+    sounds = (*one.announcement_sounds, *(None for _ in client.when_nobody_can))
+    changes: dict[str, Any] = {
+        "greeting": named(client.greeting, one.greeting_sound),
+        "music": named(client.music, one.music_sound),
+        "when_nobody_can": tuple(
+            treatment.model_copy(update={"announcement": named(treatment.announcement, sound)})
+            for treatment, sound in zip(client.when_nobody_can, sounds, strict=False)
+        ),
+    }
+    if client.screening is not None:
+        prompt = {"prompt": named(client.screening.prompt, one.prompt_sound)}
+        changes["screening"] = client.screening.model_copy(update=prompt)
+    return client.model_copy(update=changes)
 
 
 def _write_sounds(folder: Path, sounds: dict[str, bytes]) -> None:

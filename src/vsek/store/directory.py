@@ -1,4 +1,4 @@
-"""Everything that the switchboard must know about clients and agents, in one consistent read."""
+"""Everything that the switchboard must know about clients, agents and rules, in one read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vsek.domain.agent import Agent
 from vsek.domain.client import Client
 from vsek.domain.directory import ClientEntry, Directory
 from vsek.domain.ids import AgentId, ClientId
+from vsek.store import rules
 
 if TYPE_CHECKING:
     from vsek.store.pool import Connection
@@ -20,7 +21,8 @@ __all__ = ["ClientEntry", "Directory", "load"]
 _log = structlog.get_logger(__name__)
 
 _CLIENTS_SQL = """
-SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound
+SELECT id, account::text AS account, greeting_sound, music_sound, prompt_sound,
+       announcement_sounds
 FROM vsek.clients ORDER BY id
 """
 _AGENTS_SQL = """
@@ -29,14 +31,16 @@ SELECT id, name, language, ha1 FROM vsek.agents WHERE removed_at IS NULL ORDER B
 
 
 async def load(conn: Connection) -> Directory:
-    """All clients and agents as of one moment. ``conn`` must not be inside a transaction.
+    """All clients, agents and rules as of one moment. ``conn`` must not be inside a transaction.
 
+    Without rules that this version can read there are none: everybody takes everything.
     A client that this version cannot read is left out, named in ``unreadable`` and logged: one
     wrong row must not stop the calls of all others.
     """
     async with conn.transaction(isolation="repeatable_read", readonly=True):
         client_rows = await conn.fetch(_CLIENTS_SQL)
         agent_rows = await conn.fetch(_AGENTS_SQL)
+        stored = await rules.load(conn)
     clients: dict[ClientId, ClientEntry] = {}
     unreadable: dict[ClientId, str] = {}
     for row in client_rows:
@@ -49,7 +53,11 @@ async def load(conn: Connection) -> Directory:
             _log.error("client_unreadable", client_id=row["id"], reason=reason)
             continue
         clients[client.id] = ClientEntry(
-            client, row["greeting_sound"], row["music_sound"], row["prompt_sound"]
+            client,
+            row["greeting_sound"],
+            row["music_sound"],
+            row["prompt_sound"],
+            tuple(sound or None for sound in row["announcement_sounds"]),
         )
     agents = {
         AgentId(row["id"]): Agent(
@@ -57,4 +65,4 @@ async def load(conn: Connection) -> Directory:
         )
         for row in agent_rows
     }
-    return Directory(clients, agents, unreadable)
+    return Directory(clients, agents, unreadable, stored.book, stored.version)

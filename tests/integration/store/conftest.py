@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _EMPTY_SQL = """
 TRUNCATE vsek.clients, vsek.client_numbers, vsek.audio, vsek.audio_sources, vsek.agents,
-         vsek.calls, vsek.call_steps, vsek.note_drafts, vsek.note_due, vsek.recordings
+         vsek.calls, vsek.call_steps, vsek.note_drafts, vsek.note_due, vsek.recordings,
+         vsek.rules, vsek.client_history
 """
 
 

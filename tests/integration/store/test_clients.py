@@ -352,5 +352,5 @@ async def test_the_documented_example_with_real_speech(conn: Connection) -> None
     second = await clients.import_file(conn, EXAMPLE, workshop)
     assert second.unchanged == first.created
     known = await directory.load(conn)
-    assert len(await audio.fetch(conn, known.sounds())) == 4
+    assert len(await audio.fetch(conn, known.sounds())) == 5
     assert whose(known, "+49305550000", ("+493415550200",)) == "tischlerei-brandt"
