@@ -542,6 +542,8 @@ def _engagement(acd: Acd, agent: Agent) -> tuple[OfferId, QueuedCall | None]:
 
 def _target(agent: Agent, target: AgentState | None) -> AgentState | None:
     """Where somebody bound for ``target`` ends up."""
+    if target not in DETOURS:
+        return target
     holds = {
         Condition.LEAVING: agent.leaving,
         Condition.NO_WRAP_UP: agent.wrap_up_s == 0,

@@ -46,13 +46,15 @@ def bits(mask: int) -> Iterator[int]:
 class Profile:
     """Agents of whom the rules say the same."""
 
-    __slots__ = ("bit", "needs", "present", "ready", "who")
+    __slots__ = ("bit", "idle", "needs", "present", "ready", "who")
 
     def __init__(self, who: Who, bit: int, orders: int) -> None:
         self.who = who
         self.bit = bit
         self.needs = 0
         self.ready: list[PriorityQueue[Key, AgentId]] = [PriorityQueue() for _ in range(orders)]
+        self.idle = 0
+        """How many are ready."""
         self.present = 0
         """How many are signed in and not paused."""
 
@@ -222,6 +224,7 @@ class Index:
         for queue, key in zip(profile.ready, keys, strict=True):
             queue.put(agent_id, key)
         self.ready_mask |= profile.bit
+        profile.idle += agent_id not in self.ready
         self.ready[agent_id] = profile
 
     def unset_ready(self, agent_id: AgentId) -> None:
@@ -231,7 +234,8 @@ class Index:
             return
         for queue in profile.ready:
             queue.discard(agent_id)
-        if not profile.ready[0]:
+        profile.idle -= 1
+        if not profile.idle:
             self.ready_mask &= ~profile.bit
 
     def key_of(self, agent_id: AgentId, order: int) -> Key:

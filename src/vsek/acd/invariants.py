@@ -121,7 +121,9 @@ def _ready(acd: Acd) -> dict[str, object]:
         for agent_id, profile in index.ready.items()
     }
     sizes = {
-        p.who: [len(queue) for queue in p.ready] for p in index.profiles if p.bit & must_be_set
+        p.who: (p.idle, [len(queue) for queue in p.ready])
+        for p in index.profiles
+        if p.bit & must_be_set
     }
     return {"places": places, "sizes": sizes, "mask": index.ready_mask == must_be_set}
 
