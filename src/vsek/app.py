@@ -146,7 +146,7 @@ class _Process:
             heartbeat_s=ARI_HEARTBEAT_S,
             watch_s=ARI_WATCH_S,
         )
-        self.commander = AriCommander(self.ari, s.app, self._post)
+        self.commander = AriCommander(self.ari, s.app, self._post, settings.outbound.endpoint)
         self.metrics = Metrics()
         self.shelf = RecordingTable(connections, leading[0])
         self.recordings = Recordings(self.ari, self.shelf, listening.examine, self._post)
@@ -177,6 +177,7 @@ class _Process:
             before_reconcile=self.ledger.before_reconcile if self.ledger is not None else None,
         )
         self.sweep = Sweep(self.ari, self.shelf, lambda: self.switchboard.state, self._serving)
+        self.ari.around_reads(self.switchboard.together)
         self.keeper = self._make_keeper()
         self.watchman = self._make_watchman()
         self.watch = Watch(

@@ -23,7 +23,8 @@ import base64
 import logging
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final, Self, TypeVar, overload
 
 import aiohttp
@@ -113,6 +114,7 @@ class Client(Resources):
         self._replaced = False
         self._closed = False
         self._subscriptions = Subscriptions(self.wrap)
+        self._around_reads: list[Callable[[], AbstractContextManager[None]]] = []
         self._on_connected: list[Callable[[], None]] = []
         self._on_disconnected: list[Callable[[str], None]] = []
         self._on_replaced: list[Callable[[], None]] = []
@@ -155,6 +157,7 @@ class Client(Resources):
             on_replaced=self._fence,
             on_trouble=self._changed.set,
             gate=self._wait_commands_up if events else None,
+            around=self._one_read if events else None,
         )
 
     async def __aenter__(self) -> Self:
@@ -227,6 +230,20 @@ class Client(Resources):
 
     async def _wait_commands_up(self) -> None:
         await self._commands_up.wait()
+
+    @contextmanager
+    def _one_read(self) -> Iterator[None]:
+        """Events that came together: the commands that they cause leave together as well."""
+        for socket in self._commands:
+            socket.gather()
+        try:
+            with ExitStack() as stack:
+                for around in self._around_reads:
+                    stack.enter_context(around())
+                yield
+        finally:
+            for socket in self._commands:
+                socket.flush()
 
     def _dispatch(self, event: Event) -> None:
         if isinstance(event, ChannelUserevent) and event.eventname == SIGN_OF_LIFE:
@@ -411,6 +428,11 @@ class Client(Resources):
     def on_any_event(self, callback: Callable[[Event], Any]) -> Subscription:
         """Calls ``callback(event)`` for every event, in order, from the reader."""
         return self._subscriptions.every(callback)
+
+    def around_reads(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        """What ``make`` makes is entered before the events of one read of the event line are told,
+        and left after the last of them. Their commands are sent after that."""
+        self._around_reads.append(make)
 
     def on_connected(self, callback: Callable[[], None]) -> None:
         """Calls ``callback()`` each time events begin to flow."""

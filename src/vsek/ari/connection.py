@@ -22,6 +22,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -67,7 +68,8 @@ class AriSocket:
 
     ``gate`` is awaited before each attempt to connect. ``on_up`` and ``on_down(reason)`` tell of
     the connection, ``on_event`` gets every event in order, ``on_replaced`` is called once.
-    ``on_trouble`` is called when an attempt failed; ``last_error`` says why.
+    ``on_trouble`` is called when an attempt failed; ``last_error`` says why. What ``around`` makes
+    is entered for the messages of one read of the socket.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class AriSocket:
         on_replaced: Callable[[], None],
         on_trouble: Callable[[], None],
         gate: Callable[[], Awaitable[None]] | None = None,
+        around: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
         self.protocol = protocol
         self.last_error: AriError | None = None
@@ -95,6 +98,7 @@ class AriSocket:
         self._on_replaced = on_replaced
         self._on_trouble = on_trouble
         self._gate = gate
+        self._around = around
         self._loop = asyncio.get_running_loop()
         self._ws: WebSocket | None = None
         self._ghosts: list[float] = []
@@ -103,6 +107,7 @@ class AriSocket:
         # Who is subscribed to a channel and to its endpoint gets each event of the channel twice,
         # to the letter. The time, in milliseconds, makes an event that is new another text.
         self._recent: deque[bytes] = deque(maxlen=RECENT)
+        self._gathered: list[bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
 
@@ -132,15 +137,27 @@ class AriSocket:
         assert self._ws is not None
         if self._ws.paused:
             self._backlog.append((request_id, frame))
+        elif self._gathered is not None:
+            self._gathered.append(frame)
         else:
-            self._ws.send(frame)
+            self._ws.send((frame,))
         return future
+
+    def gather(self) -> None:
+        """Keep what is submitted from now on, for :meth:`flush`. Only within one callback."""
+        self._gathered = []
+
+    def flush(self) -> None:
+        """Write what was kept, at once."""
+        frames, self._gathered = self._gathered, None
+        if frames and self._ws is not None:
+            self._ws.send(frames)
 
     def _write_backlog(self) -> None:
         while self._backlog and self._ws is not None and not self._ws.paused:
             request_id, frame = self._backlog.popleft()
             if self.protocol.is_pending(request_id):
-                self._ws.send(frame)
+                self._ws.send((frame,))
 
     def _arm_timer(self) -> None:
         due = self.protocol.next_deadline
@@ -256,7 +273,7 @@ class AriSocket:
         reason: str | None = None
         try:
             self._on_up()
-            ws.begin(self._on_text, self._write_backlog)
+            ws.begin(self._on_texts, self._write_backlog)
             reason = f"connection to Asterisk lost: {await ws.ended}"
             if self.protocol.state is State.FENCED and self._is_ghost():
                 reason = "an earlier attempt of our own took the application over"
@@ -273,15 +290,26 @@ class AriSocket:
             raise AriReplaced("another program owns our application now")
         self._on_down(reason)
 
-    def _on_text(self, text: bytes) -> None:
-        self.heard += 1
-        if text in self._recent:
+    def _on_texts(self, texts: list[bytes]) -> None:
+        if self._around is None:
+            self._take(texts)
             return
-        self._recent.append(text)
-        for item in self.protocol.feed(text, self._loop.time()):
-            self._handle(item)
-        if self.protocol.state is State.FENCED and self._ws is not None:
-            self._ws.end("replaced")
+        with self._around():
+            self._take(texts)
+
+    def _take(self, texts: list[bytes]) -> None:
+        now = self._loop.time()
+        self.heard += len(texts)
+        for text in texts:
+            if text in self._recent:
+                continue
+            self._recent.append(text)
+            for item in self.protocol.feed(text, now):
+                self._handle(item)
+            if self.protocol.state is State.FENCED:
+                if self._ws is not None:
+                    self._ws.end("replaced")
+                return
 
     def _handle(self, item: Event | Reply | Malformed) -> None:
         if isinstance(item, Reply):

@@ -1,12 +1,12 @@
 """A WebSocket to Asterisk: the client's half of RFC 6455, as small as ARI needs it.
 
 Theory of operation. Everything happens in the transport's callbacks: what one read of the socket
-brought is cut into frames, and each text goes to ``on_text`` at once, without a queue, a future or
-a task in between. That is why this is not a library's WebSocket: those hand each message through
-all three, and one call brings some forty messages.
+brought is cut into frames, and its texts go to ``on_texts`` at once and together, without a queue,
+a future or a task in between. That is why this is not a library's WebSocket: those hand each
+message through all three, and one call brings some thirty messages.
 
-``send`` writes at once. While ``paused``, the kernel does not take any more; whoever sends then
-fills the memory, so wait for ``on_resume``.
+``send`` writes at once, all that it gets with one write. While ``paused``, the kernel does not take
+any more; whoever sends then fills the memory, so wait for ``on_resume``.
 
 ``ended`` gets the reason for the end, once. A line that has said nothing for ``heartbeat_s`` is
 asked for a pong and given up half as long after that.
@@ -23,11 +23,11 @@ import hashlib
 import os
 import random
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, cast
 from urllib.parse import urlsplit
 
-OnText = Callable[[bytes], None]
+OnTexts = Callable[[list[bytes]], None]
 
 LATE_TIMER_S: Final = 0.1
 """A timer that fires later than this found a blocked loop: what arrived meanwhile goes first."""
@@ -61,6 +61,11 @@ def frame(opcode: int, payload: bytes, mask: int) -> bytes:
     keys = key * (length // 4) + key[: length % 4]
     masked = int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")
     return head + key + masked.to_bytes(length, "big")
+
+
+def _mask() -> int:
+    # Against caches between browsers and servers that read HTTP into it; it keeps no secret.
+    return random.getrandbits(32)
 
 
 class Frames:
@@ -139,7 +144,7 @@ class WebSocket(asyncio.Protocol):
         self._lost = asyncio.Event()
         self._answer: asyncio.Future[bytes] = loop.create_future()
         self._early = b""
-        self._on_text: OnText | None = None
+        self._on_texts: OnTexts | None = None
         self._on_resume: Callable[[], None] | None = None
         self._heard_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -164,10 +169,10 @@ class WebSocket(asyncio.Protocol):
         if said.get(b"sec-websocket-accept") != accept:
             raise ConnectionError("what answers does not speak WebSocket")
 
-    def begin(self, on_text: OnText, on_resume: Callable[[], None]) -> None:
-        """From now on each text goes to ``on_text``, those first that are here already. When that
+    def begin(self, on_texts: OnTexts, on_resume: Callable[[], None]) -> None:
+        """From now on texts go to ``on_texts``, those first that are here already. When that
         raises, or ``ended`` is set, no more come."""
-        self._on_text, self._on_resume = on_text, on_resume
+        self._on_texts, self._on_resume = on_texts, on_resume
         self._heard_at = self._loop.time()
         self._watch_from(self._heard_at)
         early, self._early = self._early, b""
@@ -183,7 +188,7 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer to the handshake, or of messages."""
-        if self._on_text is not None:
+        if self._on_texts is not None:
             self._read(data)
             return
         self._early += data
@@ -218,33 +223,36 @@ class WebSocket(asyncio.Protocol):
 
     def _read(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
-        if self.ended.done() or self._on_text is None:
-            return
         try:
+            texts: list[bytes] = []
             for opcode, content in self._frames.feed(data):
                 if opcode == _TEXT:
-                    self._on_text(content)
-                    if self.ended.done():
-                        return
+                    texts.append(content)
                 elif opcode == _PING:
-                    self._send(_PONG, content)
+                    self._send(frame(_PONG, content, _mask()))
                 elif opcode == _CLOSE:
-                    self._send(_CLOSE, content[:2])
+                    self._deliver(texts)
+                    self._send(frame(_CLOSE, content[:2], _mask()))
                     code = int.from_bytes(content[:2], "big") if len(content) > 1 else 1005
                     self.end(f"close code {code}")
                     return
+            self._deliver(texts)
         except ValueError as error:
             self.end(f"Asterisk sent {error}")
         except Exception as error:  # noqa: BLE001 - whoever waits for the end deals with it
             self._end_by(error)
 
-    def send(self, text: bytes) -> None:
-        """Send a text. On a connection that has ended it goes nowhere."""
-        self._send(_TEXT, text)
+    def _deliver(self, texts: list[bytes]) -> None:
+        if texts and self._on_texts is not None and not self.ended.done():
+            self._on_texts(texts)
 
-    def _send(self, opcode: int, content: bytes) -> None:
+    def send(self, texts: Iterable[bytes]) -> None:
+        """Send texts. On a connection that has ended they go nowhere."""
+        self._send(b"".join(frame(_TEXT, text, _mask()) for text in texts))
+
+    def _send(self, frames: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame(opcode, content, random.getrandbits(32)))
+            self._transport.write(frames)
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -267,8 +275,8 @@ class WebSocket(asyncio.Protocol):
         self.end("closed")
         if self._transport is None or self._lost.is_set():
             return
-        if self._on_text is not None:
-            self._send(_CLOSE, _GOODBYE)
+        if self._on_texts is not None:
+            self._send(frame(_CLOSE, _GOODBYE, _mask()))
         self._transport.close()
         try:
             async with asyncio.timeout(CLOSE_S):
@@ -292,7 +300,7 @@ class WebSocket(asyncio.Protocol):
         if now - self._heard_at < self._heartbeat_s:
             self._watch_from(self._heard_at)
             return
-        self._send(_PING, b"")
+        self._send(frame(_PING, b"", _mask()))
         due = now + self._heartbeat_s / 2
         self._timer = self._loop.call_at(due, self._judge, now, due)
 

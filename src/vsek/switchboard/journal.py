@@ -3,8 +3,9 @@
 Theory of operation. The folder holds *segments* (``journal-<first number>.log``) and *snapshots*
 (``snapshot-<number>.bin``: the whole state after the entry of that number). A record is its length
 and CRC-32 (two little-endian 32-bit numbers) and a MessagePack body. Records go to the operating
-system with one ``write`` each and without ``fsync``: they survive the death of the process, which
-is what happens; the death of the host is covered by what was shipped to PostgreSQL. A torn record
+system without ``fsync``, those that came together with one ``write``: they survive the death of the
+process, which is what happens; the death of the host is covered by what was shipped to PostgreSQL.
+A torn record
 at the end of the last segment is what a death in mid-write leaves; it is cut off, its effects
 never ran.
 
@@ -25,7 +26,7 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -258,27 +259,36 @@ class Journal:
 
     def append(self, event: Event, at: float) -> int:
         """Write one entry and return its number. Never fails: see ``broken``."""
-        self.last_number += 1
+        return self.append_all((event,), at)
+
+    def append_all(self, events: Collection[Event], at: float) -> int:
+        """Write entries with one ``write`` and return the number of the first."""
+        first = self.last_number + 1
+        self.last_number += len(events)
         if self.broken:
-            return self.last_number
+            return first
+        encode = self._encoder.encode
+        frames = [
+            _frame(encode(Entry(number, at, event))) for number, event in enumerate(events, first)
+        ]
         try:
-            self._write(_frame(self._encoder.encode(Entry(self.last_number, at, event))))
+            self._write(b"".join(frames), first, len(frames))
         except OSError as error:
             self._break(at, error)
-        return self.last_number
+        return first
 
-    def _write(self, frame: bytes) -> None:
+    def _write(self, frames: bytes, first: int, count: int) -> None:
         if self._fd < 0 or self._in_segment >= SEGMENT_ENTRIES:
-            self._new_segment()
-        written = os.write(self._fd, frame)
-        if written != len(frame):
-            raise OSError(f"only {written} of {len(frame)} bytes were written")
+            self._new_segment(first)
+        written = os.write(self._fd, frames)
+        if written != len(frames):
+            raise OSError(f"only {written} of {len(frames)} bytes were written")
         self._size += written
-        self._in_segment += 1
+        self._in_segment += count
 
-    def _new_segment(self) -> None:
+    def _new_segment(self, first: int) -> None:
         self.close()
-        path = self.folder / f"journal-{self.last_number:016d}.log"
+        path = self.folder / f"journal-{first:016d}.log"
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._size = os.fstat(self._fd).st_size
         self._in_segment = 0

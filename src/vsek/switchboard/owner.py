@@ -3,7 +3,9 @@
 Theory of operation. :meth:`Switchboard.post` puts an event at the end of the queue and, unless a
 decision is under way, takes events out one after the other: journal, ``decide``, effects. All of
 this is synchronous; nothing is awaited between an event and the commands that it causes, and
-nobody else writes the state. An event that a handler causes while it runs waits its turn.
+nobody else writes the state. An event that a handler causes while it runs waits its turn. Events
+that arrived together (:meth:`Switchboard.together`) are journaled with one write, all before the
+first of them is decided about.
 
 Before :meth:`Switchboard.open` events are only collected: a start first brings state and world
 together.
@@ -17,7 +19,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import structlog
@@ -84,6 +87,7 @@ class Switchboard:
         self._clock = clock
         self._decided = decided
         self._queue: deque[Event] = deque()
+        self._journaled: deque[tuple[Event, int, float, float]] = deque()
         self._open = False
         self._deciding = False
         self._since_snapshot = 0
@@ -141,20 +145,47 @@ class Switchboard:
         if self._open and not self._deciding:
             self._serve()
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is posted inside the block arrived at the same time; decided at its end. To be
+        entered between events only, and not across an ``await``."""
+        self._deciding = True
+        try:
+            yield
+        finally:
+            self._deciding = False
+            if self._open:
+                self._serve()
+
     def _serve(self) -> None:
         self._deciding = True
         try:
-            while self._queue:
-                began = time.perf_counter()
-                self._decide(self._queue.popleft())
+            while self._queue or self._journaled:
+                if not self._journaled:
+                    self._write_down()
+                event, number, at, began = self._journaled.popleft()
+                self._decide(event, number, at)
                 if self._decided is not None:
                     self._decided(time.perf_counter() - began)
+                if not self._journaled:
+                    # Both stand for the state after the last entry.
+                    if self.journal.broken:
+                        self.journal.mend(self.state, at)
+                    if self._since_snapshot >= SNAPSHOT_EVERY:
+                        self.snapshot()
         finally:
             self._deciding = False
 
-    def _decide(self, event: Event) -> None:
+    def _write_down(self) -> None:
+        """All that waits into the journal. Whatever happens then, each is decided about in turn."""
+        began = time.perf_counter()
         at = self._clock()
-        number = self.journal.append(event, at)
+        first = self.journal.append_all(self._queue, at)
+        for number, event in enumerate(self._queue, first):
+            self._journaled.append((event, number, at, began))
+        self._queue.clear()
+
+    def _decide(self, event: Event, number: int, at: float) -> None:
         effects = decide_or_log(self.state, event, at)
         records: list[Record] = []
         for effect in effects:
@@ -174,14 +205,12 @@ class Switchboard:
         # An entry without records moves the database's position too, but only with the next one.
         if records:
             self._records.put(records, number)
-        if self.journal.broken:
-            self.journal.mend(self.state, at)
         self._since_snapshot += 1
-        if self._since_snapshot >= SNAPSHOT_EVERY:
-            self.snapshot()
 
     def snapshot(self) -> None:
         """Write a snapshot; a disk that refuses is logged, the journal goes on."""
+        if self._journaled:
+            return  # the state is not yet that of the last entry
         self._since_snapshot = 0
         try:
             self.journal.snapshot(self.state)

@@ -102,6 +102,53 @@ async def test_events_before_opening_wait_in_order(tmp_path: Path) -> None:
     assert bench.commands.kinds() == ["Ring"]
 
 
+async def test_what_arrives_together_is_written_once_and_before_any_of_it_has_effects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await start(tmp_path)
+    happened: list[str] = []
+    write = os.write
+
+    def writing(file: int, data: bytes) -> int:
+        happened.append("write")
+        return write(file, data)
+
+    def send(command: do.Command) -> None:
+        happened.append(type(command).__name__)
+
+    monkeypatch.setattr(os, "write", writing)
+    monkeypatch.setattr(bench.commands, "send", send)
+    with bench.switchboard.together():
+        bench.switchboard.post(arrival(1))
+        bench.switchboard.post(arrival(2))
+        assert happened == []
+    assert happened == ["write", "Ring", "CreateLeg", "CreateBridge", "Ring"]
+    bench.switchboard.close()
+    assert Bench(tmp_path).journal.last_number == 4
+
+
+async def test_what_is_in_the_journal_is_decided_about_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay will decide about it too."""
+    bench = await start(tmp_path)
+
+    def fail(command: do.Command) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.commands, "send", fail)
+        with pytest.raises(RuntimeError, match="a bug"), bench.switchboard.together():  # noqa: PT012
+            bench.switchboard.post(arrival(1))
+            bench.switchboard.post(arrival(2))
+    bench.switchboard.snapshot()  # not now: the state is not that of the journal's end
+    bench.switchboard.post(arrival(3))
+    assert [c.call_id for c in bench.commands.sent] == ["call-2", "call-3"]
+    before = bench.switchboard.state
+    bench.switchboard.journal.release()
+    assert Bench(tmp_path).switchboard.state == before
+
+
 async def test_an_event_caused_while_deciding_waits_its_turn(tmp_path: Path) -> None:
     bench = await start(tmp_path)
     order: list[str] = []
