@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsek.acd.hours import DayHours, OpenSpan, is_open
+from vsek.acd.hours import Closure, DayHours, OpenSpan, is_open
 
 BERLIN = "Europe/Berlin"
 WEEKDAYS = frozenset(range(5))
@@ -137,3 +137,11 @@ def test_a_day_with_25_hours_is_closed_for_25_hours() -> None:
     day = [DayHours(ordinal("2026-10-25"), ordinal("2026-10-25"))]
     start = at("2026-10-25T00:00")
     assert sum(not is_open([], BERLIN, start + 60 * m, day) for m in range(-60, 1700)) == 25 * 60
+
+
+def test_a_closure_counts_whatever_the_hours_say() -> None:
+    closure = Closure(at("2026-07-29T12:00"), at("2026-07-29T13:00"))
+    for hours in ([], OFFICE):
+        assert is_open(hours, BERLIN, at("2026-07-29T11:59:59"), closures=[closure])
+        assert not is_open(hours, BERLIN, at("2026-07-29T12:00"), closures=[closure])
+        assert is_open(hours, BERLIN, at("2026-07-29T13:00"), closures=[closure])
