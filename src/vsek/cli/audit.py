@@ -48,7 +48,7 @@ def audit(
     """
     settings = run.settings_of(ctx, folder)
     now = time.time()
-    first, last = span(day, since, until, zone=_zone(timezone), now=now)
+    first, last = span(day, since, until, zone=zone_named(timezone), now=now)
     report = run.wait(compare(settings, Rules(since=first, until=last, now=now, settle_s=settle)))
     if as_json:
         output.json(as_document(report))
@@ -125,7 +125,8 @@ def _moment(text: str, option: str, zone: ZoneInfo, *, whole_days: bool = False)
     return moment
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of that name. Raises ``InputError`` when there is none."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
