@@ -117,7 +117,9 @@ def _agents(talks: Sequence[Talk]) -> tuple[AgentId, ...]:
 
 
 def _one_of_several(talks: Sequence[Talk], shown: str, why: Why) -> Recognition:
-    """The number does not say who calls; perhaps the name does."""
+    """The number does not say who calls; perhaps the name does, if it is not just the company's."""
+    if any(set(shown.split()) <= set(talk.company.split()) for talk in talks if talk.company):
+        return Recognition(why=why)
     mine = [talk for talk in talks if alike(talk.person, shown)]
     if any(talk.shown and not alike(talk.shown, shown) for talk in talks):
         # It shows different names, so the same one again is the same person.
@@ -186,6 +188,7 @@ def name_key(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKD", clean_line(text).casefold().translate(_SPELT))
     bare = "".join(c for c in folded if not unicodedata.combining(c)).translate(_SPELT)
+    bare = unicodedata.normalize("NFC", bare)
     words = dict.fromkeys(_WORD.findall(_APOSTROPHES.sub("", bare)))
     kept = {
         _UMLAUT.sub(r"\1", word)

@@ -17,7 +17,7 @@ from vsek.store.pool import timestamp
 if TYPE_CHECKING:
     from vsek.store.pool import Connection
 
-CHUNK = 100
+CHUNK = 50
 """Talks that are handed over together: those who take them have calls to serve."""
 
 _TALKS_SINCE_SQL = """

@@ -51,7 +51,7 @@ PAGE_BYTES = 4096
 MAX_PAGES = 11_000
 """45 MB: about 160,000 talks."""
 PRUNE_S = 3600.0
-AT_ONCE = 100
+AT_ONCE = 50
 """Talks that are taken in or dropped in one go, about 3 ms."""
 BREATH_S = 0.005
 """How long calls are served between two goes."""
