@@ -171,6 +171,7 @@ def _open(desk: Desk, event: ev.CallArrived, received_at: float) -> Call:
         received_at,
         event.caller_number,
         event.caller_name,
+        did=did,
         caller_key=_caller_key(directory=state.directory, client=client, event=event),
         known=event.known,
         sure=event.sure,

@@ -27,7 +27,7 @@ from vsek.domain.outcomes import FOUND_GONE, Outcome
 
 SAME_S = 2.0
 """Within this time a channel does not enter twice: both lines are about one call."""
-_TALKED = frozenset({Outcome.ANSWERED, Outcome.PUT_THROUGH, Outcome.CALLBACK})
+_TALKED = frozenset({Outcome.ANSWERED, Outcome.PUT_THROUGH})
 _COUNTER = re.compile(r"(?P<system>(?:.*-)?)(?P<epoch>[0-9]+)\.(?P<count>[0-9]+)\Z")
 
 
@@ -232,7 +232,7 @@ def _against_ledger(
         yield Kind.TIMES, f"closed {early_s:.0f} s before Asterisk lost the caller"
     if late_s > rules.away_s and call.reason != FOUND_GONE:
         yield Kind.TIMES, f"closed {late_s:.0f} s after Asterisk lost the caller"
-    if episode.message and call.outcome is not Outcome.VOICEMAIL:
+    if episode.message and call.outcome not in (Outcome.VOICEMAIL, Outcome.CALLBACK):
         yield Kind.MESSAGE_LOST, f"outcome {call.outcome}, but there is {episode.message}"
     if episode.served is not Served.VSEK and call.outcome in _TALKED:
         yield Kind.SERVED, f"{call.outcome}, but by the ledger vsek did not serve it"

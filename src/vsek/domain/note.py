@@ -51,6 +51,10 @@ class NoteKind(StrEnum):
     """Nobody talked with the caller: abandoned, closed, failed."""
     VOICEMAIL = "voicemail"
     """Nobody talked with the caller, who left a message."""
+    CALLBACK = "callback"
+    """Nobody talked with the caller, who was promised to be called back."""
+    FORWARDED = "forwarded"
+    """The caller was forwarded to a number of the client's own."""
     DIGEST = "digest"
     """The blocked calls of a day."""
     OPERATIONS = "operations"
@@ -190,6 +194,7 @@ class NoteCall(_Model):
     reason: CleanName = ""
     did: CleanName = ""
     forwarded_by: list[CleanName] = Field(default_factory=list, max_length=50)
+    forwarded_to: CleanName = ""
 
     @property
     def talked_s(self) -> float | None:

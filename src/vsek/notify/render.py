@@ -104,21 +104,28 @@ def caller_label(request: NoteRequest, country: str) -> str:
     return words.withheld if caller.withheld else words.unknown_caller
 
 
+def _what(request: NoteRequest, words: Words) -> str:
+    """What the note is about, in a word or two."""
+    if request.kind is NoteKind.VOICEMAIL and _is_empty(request):
+        return words.subject_missed
+    return {
+        NoteKind.MESSAGE: words.subject_call,
+        NoteKind.MISSED_CALL: words.subject_missed,
+        NoteKind.VOICEMAIL: words.subject_voicemail,
+        NoteKind.CALLBACK: words.subject_callback,
+        NoteKind.FORWARDED: words.subject_forwarded,
+        NoteKind.DIGEST: words.subject_missed,
+        NoteKind.OPERATIONS: words.subject_operations,
+    }[request.kind]
+
+
 def subject(request: NoteRequest, country: str, *, undelivered: bool = False) -> str:
     """The subject: who and what to do, never the concern, which may be confidential."""
     words = WORDS[request.language]
     if request.digest is not None:
         line = f"{words.subject_digest}: {_date(request.digest, words)}"
         return f"{words.subject_undelivered} {line}" if undelivered else line
-    match request.kind:
-        case NoteKind.MESSAGE:
-            what = words.subject_call
-        case NoteKind.MISSED_CALL | NoteKind.DIGEST:
-            what = words.subject_missed
-        case NoteKind.VOICEMAIL:
-            what = words.subject_voicemail
-        case NoteKind.OPERATIONS:
-            what = words.subject_operations
+    what = _what(request, words)
     who = caller_label(request, country)
     if request.kind is NoteKind.OPERATIONS and request.call is None:
         what, who = "vsek", clean_line(request.concern, 150)
@@ -142,6 +149,15 @@ def subject(request: NoteRequest, country: str, *, undelivered: bool = False) ->
 
 # Reasons of the switchboard for which "hung up" would not be true.
 _NOT_HUNG_UP = frozenset({FOUND_GONE, RING_LIMIT})
+
+
+_WAITED = frozenset(
+    {
+        *(Stage.WAITING, Stage.BRIEFING, Stage.NOTICE, Stage.CALLBACK, Stage.VOICEMAIL),
+        Stage.FORWARDING,
+    }
+)
+"""Who hung up in one of these has waited, and the headline says for how long."""
 
 
 def _waited_s(request: NoteRequest) -> float | None:
@@ -168,6 +184,16 @@ def _abandoned(request: NoteRequest, words: Words) -> str:
     return text.format(duration=duration(waited_s, words))
 
 
+def _is_empty(request: NoteRequest) -> bool:
+    """Whether the caller was asked for a message and said nothing."""
+    fates = [one.fate for one in request.recordings if one.kind == "voicemail"]
+    return bool(fates) and all(fate is RecordingFate.EMPTY for fate in fates)
+
+
+_SERVED = frozenset({Outcome.VOICEMAIL, Outcome.CALLBACK, Outcome.FORWARDED})
+"""Outcomes of calls that nobody missed, whatever ended them."""
+
+
 def _disturbed(request: NoteRequest, words: Words) -> str:
     """The headline of a call that the switchboard was not there for; empty for all others."""
     call = request.call
@@ -175,10 +201,7 @@ def _disturbed(request: NoteRequest, words: Words) -> str:
         return ""
     match call.outcome:
         case Outcome.VOICEMAIL:
-            empty = all(one.fate is RecordingFate.EMPTY for one in request.recordings)
-            if request.recordings and empty:
-                return words.disturbed_empty
-            return words.disturbed_message
+            return words.disturbed_empty if _is_empty(request) else words.disturbed_message
         case Outcome.FAILED:
             return words.disturbed_no_message
         case Outcome.ABANDONED if call.reason == MISSED:
@@ -192,13 +215,17 @@ def _disturbed(request: NoteRequest, words: Words) -> str:
 def _without_talk(request: NoteRequest, words: Words) -> str:
     """The headline of a call that nobody talked with."""
     call = request.call
-    if call is None or call.outcome is None or call.reason in _NOT_HUNG_UP:
+    if call is None or call.outcome is None:
+        return words.missed_other
+    if call.reason in _NOT_HUNG_UP and call.outcome not in _SERVED:
         return words.missed_other
     disturbed = _disturbed(request, words)
     if disturbed:
         return disturbed
     if call.reason == "closed":
         return words.missed_closed
+    if call.outcome is Outcome.VOICEMAIL and _is_empty(request):
+        return words.no_message
     if call.reason == FAX:
         return words.fax
     if call.outcome is Outcome.ABANDONED:
@@ -210,6 +237,11 @@ def _is_loop(request: NoteRequest) -> bool:
     return request.call is not None and request.call.reason == LOOP
 
 
+_WITHOUT_AGENT = frozenset(
+    {NoteKind.MISSED_CALL, NoteKind.VOICEMAIL, NoteKind.CALLBACK, NoteKind.FORWARDED}
+)
+
+
 def _headline(request: NoteRequest, words: Words) -> str:
     if request.concern:
         return request.concern
@@ -218,7 +250,7 @@ def _headline(request: NoteRequest, words: Words) -> str:
         return words.digest.format(date=day, count=request.digest.total)
     if request.kind is NoteKind.OPERATIONS:
         return words.loop if _is_loop(request) else words.unknown_number
-    if request.kind in (NoteKind.MISSED_CALL, NoteKind.VOICEMAIL):
+    if request.kind in _WITHOUT_AGENT:
         return _without_talk(request, words)
     if request.text:
         return words.more
@@ -242,12 +274,14 @@ def _details(request: NoteRequest, zone: ZoneInfo, words: Words, country: str) -
         rows.append(Row(words.taken_by, request.taken_by))
     waited_s = _waited_s(request)
     # For a call lost while it waited the headline says it.
-    in_headline = (Stage.WAITING, Stage.BRIEFING)
-    said = call is None or (call.stage in in_headline and call.reason not in _NOT_HUNG_UP)
+    said = call is None or (call.stage in _WAITED and call.reason not in _NOT_HUNG_UP)
     if call is not None and call.reason == FOUND_GONE:
         said = True  # how long the caller waited, nobody knows
     if request.kind is NoteKind.MISSED_CALL and waited_s is not None and not said:
         rows.append(Row(words.waited, duration(waited_s, words)))
+    forwarded_to = phone(call.forwarded_to, country) if call is not None else None
+    if forwarded_to is not None:
+        rows.append(Row(words.forwarded_to, forwarded_to.shown))
     if request.previous_calls:
         rows.append(Row(words.previous_calls, str(request.previous_calls)))
     if call is not None and request.kind is NoteKind.OPERATIONS:

@@ -26,6 +26,8 @@ class Words:
     subject_call: str
     subject_missed: str
     subject_voicemail: str
+    subject_callback: str
+    subject_forwarded: str
     subject_digest: str
     subject_operations: str
     subject_loop: str
@@ -58,6 +60,7 @@ class Words:
     waited: str
     dialled: str
     forwarded_by: str
+    forwarded_to: str
     previous_calls: str
     call: str
     sent_to: str
@@ -76,6 +79,7 @@ class Words:
     disturbed_hung_up: str
     disturbed_missed: str
     disturbed_empty: str
+    no_message: str
     fax: str
     outcome: dict[Outcome, str]
     unknown_number: str
@@ -121,6 +125,8 @@ _GERMAN: Final = Words(
     subject_call="Anruf",
     subject_missed="Verpasster Anruf",
     subject_voicemail="Sprachnachricht",
+    subject_callback="Rückrufwunsch",
+    subject_forwarded="Weitergeleiteter Anruf",
     subject_digest="Abgewiesene Anrufe",
     subject_operations="Unbekannte Nummer angerufen",
     subject_loop="Anruf im Kreis",
@@ -161,6 +167,7 @@ _GERMAN: Final = Words(
     waited="Wartezeit",
     dialled="Gewählte Nummer",
     forwarded_by="Weitergeleitet von",
+    forwarded_to="Weitergeleitet an",
     previous_calls="Frühere Anrufe",
     call="Anruf-Nr.",
     sent_to="Notiz an",
@@ -177,10 +184,12 @@ _GERMAN: Final = Words(
     disturbed_hung_up="Unser System war gestört; vor der Ansage wurde aufgelegt.",
     disturbed_missed="Unser System war gestört; aufgelegt, bevor jemand abheben konnte.",
     disturbed_empty="Unser System war gestört: Ansage gehört, danach nichts gesagt.",
+    no_message="Verpasster Anruf: Bitte um eine Nachricht gehört, keine hinterlassen.",
     fax="Ein Faxgerät hat angerufen.",
     outcome={
         Outcome.FAILED: "Verpasster Anruf: eine technische Störung hat ihn abgebrochen.",
         Outcome.VOICEMAIL: "Eine Sprachnachricht wurde hinterlassen.",
+        Outcome.CALLBACK: "Niemand war frei; ein Rückruf wurde zugesagt.",
         Outcome.FORWARDED: "Der Anruf wurde weitergeleitet.",
         Outcome.BLOCKED: "Der Anruf wurde wie vereinbart abgewiesen.",
         Outcome.PUT_THROUGH: "Der Anruf wurde durchgestellt.",
@@ -238,6 +247,8 @@ _ENGLISH: Final = Words(
     subject_call="Call",
     subject_missed="Missed call",
     subject_voicemail="Voice message",
+    subject_callback="Call back requested",
+    subject_forwarded="Forwarded call",
     subject_digest="Calls turned away",
     subject_operations="Unknown number called",
     subject_loop="Call in a loop",
@@ -278,6 +289,7 @@ _ENGLISH: Final = Words(
     waited="Waited",
     dialled="Number dialled",
     forwarded_by="Forwarded by",
+    forwarded_to="Forwarded to",
     previous_calls="Earlier calls",
     call="Call no.",
     sent_to="Note sent to",
@@ -294,10 +306,12 @@ _ENGLISH: Final = Words(
     disturbed_hung_up="Our system was disturbed; hung up before the announcement.",
     disturbed_missed="Our system was disturbed; hung up before anybody could answer.",
     disturbed_empty="Our system was disturbed; announcement heard, nothing said.",
+    no_message="Missed call: asked for a message, left no message.",
     fax="A fax machine called.",
     outcome={
         Outcome.FAILED: "Missed call: it broke off because of a technical fault.",
         Outcome.VOICEMAIL: "A voice message was left.",
+        Outcome.CALLBACK: "Nobody was free; a call back was promised.",
         Outcome.FORWARDED: "The call was forwarded.",
         Outcome.BLOCKED: "The call was turned away, as agreed.",
         Outcome.PUT_THROUGH: "The call was put through.",

@@ -14,6 +14,7 @@ from vsek.domain.client import Client
 from vsek.domain.note import (
     MAX_ATTACHED_BYTES,
     MAX_ATTACHMENTS,
+    Action,
     Language,
     NoteAttachment,
     NoteCall,
@@ -58,8 +59,9 @@ SELECT c.id, c.client_id, c.received_at, c.caller_number, c.caller_name, c.calle
        ) AS before) AS previous_calls,
        (SELECT json_agg(json_build_array(s.kind, s.detail) ORDER BY s.number)::text
         FROM vsek.call_steps s
-        WHERE s.call_id = c.id AND s.kind IN ('screening', 'key', 'consent', 'screened')
-       ) AS screening,
+        WHERE s.call_id = c.id AND s.kind IN ('screening', 'key', 'consent', 'screened',
+                                              'callback_promised', 'forwarded')
+       ) AS told,
        EXISTS (SELECT FROM vsek.recordings r WHERE r.call_id = c.id) AS recorded
 FROM vsek.calls c
 CROSS JOIN LATERAL (SELECT coalesce(nullif(c.caller_number, ''), $2::text) AS number) AS caller
@@ -67,10 +69,17 @@ LEFT JOIN vsek.agents a ON a.id = c.agent_id
 LEFT JOIN vsek.clients k ON k.id = c.client_id
 WHERE c.id = $1
 """
+_NUMBERS = frozenset({"callback_promised", "forwarded"})
+"""Steps that tell a number: to be called back, and to which the call was forwarded."""
 _Steps = list[tuple[str, dict[str, str]]]
 
 # Outcomes that an agent brought about; everything else was missed, unless an agent wrote a note.
-_TALKED = frozenset({Outcome.ANSWERED, Outcome.PUT_THROUGH, Outcome.CALLBACK})
+_TALKED = frozenset({Outcome.ANSWERED, Outcome.PUT_THROUGH})
+_KINDS: dict[Outcome | None, NoteKind] = {
+    Outcome.VOICEMAIL: NoteKind.VOICEMAIL,
+    Outcome.CALLBACK: NoteKind.CALLBACK,
+    Outcome.FORWARDED: NoteKind.FORWARDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,9 @@ async def build(
         previous = row["previous_calls"]
         thread = thread_of(row["client_id"], row["number_of_caller"])
     client = _readable(row)
-    steps = msgspec.json.decode(row["screening"] or "[]", type=_Steps)
+    told = msgspec.json.decode(row["told"] or "[]", type=_Steps)
+    numbers = {kind: detail.get("number", "") for kind, detail in told}
+    steps = [(kind, detail) for kind, detail in told if kind not in _NUMBERS]
     kept = await recordings.of_call(conn, call_id) if row["recorded"] else []
     voice = voice_of(call_id, client, steps, kept)
     if digest is not None:
@@ -133,11 +144,13 @@ async def build(
         thread=thread,
         operations=operations,
         country=country,
+        call_back=numbers.get("callback_promised", ""),
+        forwarded_to=numbers.get("forwarded", ""),
     )
     if digest is None:
         return request
-    told = {"kind": NoteKind.DIGEST, "digest": digest, "caller": NoteCaller(), "thread": ""}
-    return request.model_copy(update=told)
+    changed = {"kind": NoteKind.DIGEST, "digest": digest, "caller": NoteCaller(), "thread": ""}
+    return request.model_copy(update=changed)
 
 
 async def with_content(conn: Connection, call_id: str, request: NoteRequest) -> NoteRequest:
@@ -255,18 +268,24 @@ def build_request(
     thread: str,
     operations: Operations,
     country: str,
+    call_back: str = "",
+    forwarded_to: str = "",
 ) -> NoteRequest:
     """The request for a call's note. Nobody's note is lost: what has no client whose contacts
-    can be read goes to operations."""
+    can be read goes to operations.
+
+    ``call_back`` is the number at which the caller was promised to be called back, ``forwarded_to``
+    that to which the call was forwarded.
+    """
     outcome = None if row["outcome"] is None else Outcome(row["outcome"])
     if row["client_id"] is None:
         kind = NoteKind.OPERATIONS
     elif outcome in _TALKED or not draft.is_empty:
         kind = NoteKind.MESSAGE
-    elif outcome is Outcome.VOICEMAIL:
-        kind = NoteKind.VOICEMAIL
     else:
-        kind = NoteKind.MISSED_CALL
+        kind = _KINDS.get(outcome, NoteKind.MISSED_CALL)
+    promised = outcome is Outcome.CALLBACK
+    dictated = normalise(draft.caller_phone or call_back, country)
     if client is not None:
         recipients = [
             NoteRecipient(name=contact.name, email=contact.email or "")
@@ -293,13 +312,14 @@ def build_request(
             reason=row["reason"] or "",
             did=row["did"],
             forwarded_by=row["forwarded_by"],
+            forwarded_to=forwarded_to,
         ),
         taken_by=row["agent_name"],
         caller=NoteCaller(
             name=draft.caller_name or row["caller_name"],
             company=draft.caller_company,
             number_shown=row["caller_number"],
-            number_dictated=normalise(draft.caller_phone, country),
+            number_dictated=dictated,
             email=draft.caller_email,
             withheld=row["caller_withheld"],
         ),
@@ -307,7 +327,7 @@ def build_request(
         concern=draft.concern,
         text=draft.text,
         fields=draft.fields,
-        action=draft.action,
+        action=draft.action or (Action.CALL_BACK if promised else None),
         urgency=draft.urgency,
         incomplete=kind is NoteKind.MESSAGE and not finished,
         previous_calls=previous_calls,
