@@ -19,7 +19,7 @@ INTERRUPTED = 130
 try:
     import typer
 
-    from vsek.cli import agents, audit, calls, clients, notes, processes, rules, run, why
+    from vsek.cli import agents, audit, calls, clients, notes, processes, replay, rules, run, why
     from vsek.cli.output import hint, shown
     from vsek.domain.yamlfile import FileError
     from vsek.errors import InputError, VsekError
@@ -58,6 +58,7 @@ def _program(
 processes.add_to(app)
 app.command("audit")(audit.audit)
 app.command("why")(why.why)
+app.command("replay")(replay.replay)
 for _noun, _commands in (
     ("client", clients.app),
     ("agent", agents.app),

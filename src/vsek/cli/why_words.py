@@ -113,10 +113,7 @@ def _one_passed_over(one: PassedOver) -> tuple[float, str, list[str]]:
     if one.kept:
         why = f"{one.agent_id} knows the matter there"
     else:
-        why = (
-            f"it had waited {one.other_urgency:.2f} times its target's mean, "
-            f"this one {one.urgency:.2f} times"
-        )
+        why = f"it was more urgent ({one.other_urgency:.2f} against {one.urgency:.2f})"
     return one.at, f"{one.agent_id} was given call {one.other}: {why}", []
 
 
@@ -190,7 +187,7 @@ def _merits(view: View, one: Candidate) -> str:
 
 def _waits(one: Waits) -> list[str]:
     view = one.view
-    target = f"{view.urgency:.2f} times its target's mean"
+    target = f"urgency {view.urgency:.2f}"
     lines = [f"waited {view.waited_s:.1f} s ({target}); {_circle(view)}; {_next_circle(view)}"]
     if view.keeper is not None:
         lines.append(

@@ -11,7 +11,8 @@ chance that belongs to the call, so that two runs differ by their rules alone:
 * how long the talks and wrap-ups of those would have taken who hung up: as those of other calls of
   the same client, or of anybody where there are too few.
 
-What is expected of waits is learnt anew. Nobody accepts a callback who was offered one; a voicemail box or another number ends the wait.
+What is expected of waits is learnt anew. Nobody accepts a callback who was offered one; a voicemail
+box or another number ends the wait.
 """
 
 from __future__ import annotations

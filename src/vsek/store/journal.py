@@ -80,6 +80,10 @@ WHERE s.number <= j.seq ORDER BY s.number DESC LIMIT 1
 _HOLDING_SQL = """
 SELECT min(first) FROM vsek.journal_batches WHERE position($1::bytea IN body) > 0
 """
+# A row is written after what it tells of has happened.
+_SNAPSHOT_BY_SQL = """
+SELECT max(number) FROM vsek.journal_snapshots WHERE at < to_timestamp($1)
+"""
 _SNAPSHOT_BEFORE_SQL = """
 SELECT number, body FROM vsek.journal_snapshots WHERE number < $1 ORDER BY number DESC LIMIT 1
 """
@@ -196,10 +200,21 @@ async def passage(conn: Connection, text: str) -> Passage | None:
         first = await conn.fetchval(_HOLDING_SQL, text.encode())
         if first is None:
             return None
-        before = await conn.fetchrow(_SNAPSHOT_BEFORE_SQL, first)
-        base = 0 if before is None else before["number"]
-        snapshots = await conn.fetch(_SNAPSHOTS_SINCE_SQL, base)
-        batches = await conn.fetch(_BATCHES_SQL, base)
+        return await _passage(conn, first)
+
+
+async def stretch(conn: Connection, since: float) -> Passage:
+    """The journal from the last snapshot before ``since`` (Unix seconds); from its beginning where
+    there is none."""
+    async with conn.transaction(isolation="repeatable_read", readonly=True):
+        return await _passage(conn, (await conn.fetchval(_SNAPSHOT_BY_SQL, since) or 0) + 1)
+
+
+async def _passage(conn: Connection, first: int) -> Passage:
+    before = await conn.fetchrow(_SNAPSHOT_BEFORE_SQL, first)
+    base = 0 if before is None else before["number"]
+    snapshots = await conn.fetch(_SNAPSHOTS_SINCE_SQL, base)
+    batches = await conn.fetch(_BATCHES_SQL, base)
     return Passage(
         tuple((row["number"], row["body"]) for row in snapshots),
         tuple((row["first"], row["body"]) for row in batches),

@@ -110,7 +110,7 @@ def test_waiting_is_told_with_what_changes_and_who_was_given_to_others(tmp_path:
     assert "nobody is ready not ready: 1 talking" in text
     assert "might take it when free: anna talking (7 s)" in text
     assert "another circle opened" in text
-    assert f"anna was given call {urgent}: it had waited" in text
+    assert f"anna was given call {urgent}: it was more urgent (" in text
     assert differences(account, house.steps[waits]) == []
     assert "nobody else" in lines(told(tmp_path, first))
 
