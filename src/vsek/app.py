@@ -177,7 +177,7 @@ class _Process:
             before_reconcile=self.ledger.before_reconcile if self.ledger is not None else None,
         )
         self.sweep = Sweep(self.ari, self.shelf, lambda: self.switchboard.state, self._serving)
-        self.ari.around_reads(self.switchboard.together)
+        self.ari.around_reads(self.switchboard.hold, self.switchboard.release)
         self.keeper = self._make_keeper()
         self.watchman = self._make_watchman()
         self.watch = Watch(
@@ -343,6 +343,7 @@ class _Process:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.recordings.close()
         await self.ari.close()
+        self.acquaintance.close()
         log.info("stopped")
 
     async def _let_go(self) -> None:
