@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -28,8 +30,8 @@ from vsek.call.events import DirectoryChanged
 from vsek.cli.why_words import gaps_in_words, story
 from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.errors import InputError
-from vsek.switchboard import journal as journal_module
 from vsek.switchboard.history import Chronicle, Playback, of_folder, of_folders, of_rows
+from vsek.switchboard.journal import bodies
 from vsek.switchboard.why import Account, Cause, PassedOver, Waits, differences, explain
 
 RULES = Rules(
@@ -225,20 +227,29 @@ def test_entries_that_the_disk_refused_are_bridged_or_told_of(tmp_path: Path) ->
     assert gaps_in_words(found[1]) == ["entries 4 to 6 are missing from the journal"]
 
 
+def frame(body: bytes) -> bytes:
+    """A record as the journal's files hold it."""
+    return struct.pack("<II", len(body), zlib.crc32(body)) + body
+
+
 def test_an_entry_of_another_version_is_counted(tmp_path: Path) -> None:
     house = day(tmp_path)
-    house.sign_in("anna")
-    house.journal._write(
-        journal_module._frame(msgspec.msgpack.encode([3, BEGIN, {"type": "Unheard"}]))
-    )
-    house.journal.last_number = 3
+    house.sign_in("ben", "anna")
     call_id = house.dial(Caller(30.0, "alder"))
     house.run()
+    (segment,) = tmp_path.glob("journal-*.log")
+    records = [body for _, body in bodies(segment.read_bytes())]
+    records[1] = msgspec.msgpack.encode([2, BEGIN, {"type": "Unheard"}])
+    segment.write_bytes(b"".join(map(frame, records)))
     found = explain(of_folder(tmp_path), call_id)
     assert found is not None
-    assert found[1].unreadable == 1
-    assert "another version" in gaps_in_words(found[1])[0]
-    assert found[0].closed is not None
+    account, gaps = found
+    assert gaps.unreadable == 1
+    assert "another version" in gaps_in_words(gaps)[0]
+    assert account.closed is not None
+    assert differences(account, house.steps[call_id]) == [
+        "offer 1 to anna: ready 2 stored, 1 recomputed, logged_out 0 stored, 1 recomputed"
+    ]
 
 
 def test_a_decision_that_fails_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +271,7 @@ def test_without_what_came_before_it_nothing_is_made_up(tmp_path: Path) -> None:
     assert told(tmp_path, call_id).base == 4
     min(tmp_path.glob("journal-*.log")).unlink()
     snapshots = sorted(tmp_path.glob("snapshot-*.bin"))
-    snapshots[0].write_bytes(journal_module._frame(msgspec.msgpack.encode({"number": 4})))
+    snapshots[0].write_bytes(frame(msgspec.msgpack.encode({"number": 4})))
     with pytest.raises(InputError, match="no readable snapshot from before"):
         explain(of_folder(tmp_path), call_id)
     os.truncate(snapshots[0], 3)
