@@ -284,7 +284,7 @@ class _Step:
                 }
         waiting = [call for call in acd.calls.values() if call.state is CallState.WAITING]
         for call in waiting:
-            call.circles = self._open_circles(call)
+            self._bring_up_to_date(call)
         acd.rebuild()
         for call in waiting:
             acd.unmatched_calls[call.call_id] = None
@@ -310,9 +310,7 @@ class _Step:
 
     def _wait(self, call: QueuedCall) -> None:
         """The call waits from now on; matching decides for whom."""
-        call.circles = self._open_circles(call)
-        if call.hold_until <= self.now:
-            call.hold_until = 0.0
+        self._bring_up_to_date(call)
         self.acd.await_agent(call)
         self.acd.unmatched_calls[call.call_id] = None
 
@@ -361,17 +359,25 @@ class _Step:
         if call is None or call.timer is None or call.timer.generation != generation:
             return
         call.timer = None
-        if call.held and call.hold_until <= self.now:
-            call.held, call.hold_until = False, 0.0
+        self._look_again(call)
+
+    def _look_again(self, call: QueuedCall) -> None:
+        """Others may be let in now."""
         self.acd.unindex_call(call)
+        self._bring_up_to_date(call)
+        self.acd.unmatched_calls[call.call_id] = None
+
+    def _bring_up_to_date(self, call: QueuedCall) -> None:
+        """What time alone changes, whether the timer has told of it yet or not."""
         call.circles = self._open_circles(call)
-        self.acd.unmatched_calls[call_id] = None
+        if call.hold_until <= self.now:
+            call.held, call.hold_until = False, 0.0
 
     def _release_unkept(self, call: QueuedCall) -> None:
         """Keep the call no longer if nobody for whom it is kept will come."""
         if call.held and keeper(self.acd, call) is None:
             call.held = False
-            self.acd.unmatched_calls[call.call_id] = None
+            self._look_again(call)
 
     # Agents
 
