@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
-from msgspec.structs import replace
+from tests.unit.acd.house import ANNA, ANY, BERT, CARL, RULES, House, accepted, offers
 
 from vsek.acd import AcdError, decide, match, take
 from vsek.acd.effects import (
     AgentChanged,
     Answered,
     CancelTimer,
-    Decision,
-    Effect,
     Offer,
     SetTimer,
     Withdrawal,
@@ -31,7 +27,6 @@ from vsek.acd.events import (
     CallLeft,
     CallQueued,
     Event,
-    OfferAccepted,
     OfferFailed,
     OfferFailure,
     RulesChanged,
@@ -42,65 +37,6 @@ from vsek.acd.rules import Rules
 from vsek.acd.state import Acd, AgentState, CallState
 from vsek.acd.table import AGENTS, AgentInput, Go, Never
 from vsek.domain.ids import AgentId, CallId, ClientId, OfferId
-
-ANNA, BERT, CARL = AgentId("anna"), AgentId("bert"), AgentId("carl")
-ANY = Decision(0, 0, 0, 0, False, 0, 0, 0, 0, 0, 0, 0, 0)
-"""Stands for the decision in the effects that :class:`House` returns; see ``decisions``."""
-RULES = Rules(ring_timeout_s=20, rona_park_s=60, refusal_park_s=10)
-
-
-class House:
-    """An answering service in which time is a number."""
-
-    def __init__(self, *agents: AgentId, rules: Rules = RULES) -> None:
-        self.acd = Acd(rules)
-        self.now = 1000.0
-        self.decisions: list[Decision] = []
-        for agent_id in agents:
-            self.send(AgentAdded(agent_id))
-            self.send(AgentReachable(agent_id, True))
-
-    def send(self, event: Event, after: float = 1.0) -> list[Effect]:
-        self.now += after
-        effects = decide(self.acd, event, self.now)
-        check(self.acd)
-        self.decisions += [e.decision for e in effects if isinstance(e, Offer)]
-        return [replace(e, decision=ANY) if isinstance(e, Offer) else e for e in effects]
-
-    def call(
-        self,
-        call_id: str,
-        client: str = "acme",
-        arrival: float | None = None,
-        wrap_up_s: float = 30.0,
-        offers: int = 0,
-    ) -> list[Effect]:
-        arrival = self.now if arrival is None else arrival
-        return self.send(CallQueued(CallId(call_id), ClientId(client), arrival, wrap_up_s, offers))
-
-    def state(self, agent_id: AgentId) -> AgentState:
-        return self.acd.agents[agent_id].state
-
-    def due(self, agent_id: AgentId) -> list[Effect]:
-        """The agent's timer runs out."""
-        timer = self.acd.agents[agent_id].timer
-        assert timer is not None
-        self.now = timer.deadline
-        return self.send(TimerDue(timer.name, timer.generation), after=0)
-
-    def talk(self, call_id: str = "c1", **kwargs: Any) -> None:
-        """A call that somebody answers."""
-        offer = offers(self.call(call_id, **kwargs))[0]
-        self.send(OfferAccepted(offer.offer_id))
-
-
-def offers(effects: list[Effect]) -> list[Offer]:
-    return [effect for effect in effects if isinstance(effect, Offer)]
-
-
-def accepted(call_id: str, n: int = 1) -> OfferAccepted:
-    return OfferAccepted(OfferId(f"{call_id}.{n}"))
-
 
 # From waiting to wrap-up
 
