@@ -27,7 +27,6 @@ from vsek.acd import effects as fx
 from vsek.acd import events as ev
 from vsek.acd import treatment
 from vsek.acd.errors import AcdError
-from vsek.acd.expected import Pace
 from vsek.acd.matching import Choice, keeper, line_up, next_pair
 from vsek.acd.rules import Action, Clearance, Rules
 from vsek.acd.state import AWAY, Acd, Agent, AgentState, CallState, QueuedCall, Timer
@@ -236,6 +235,8 @@ class _Step:
             return  # never queued, or already over
         agent_id = call.agent_id
         self._move_call(call, CallInput.LEFT)
+        if call.line is not None:
+            self.acd.outlook.left(self.now - call.queued_at, gave_up=not served)
         if not served:
             self._unserved(call)
         if agent_id is not None:
@@ -325,9 +326,11 @@ class _Step:
         acd = self.acd
         if not call.waited:
             call.waited = True
-            pace = acd.paces.get(call.group)
-            others = acd.index.by_group[call.group] - 1
-            call.expected_s = pace.expected_s(others) if pace is not None else None
+            own = acd.index.by_group[call.group]
+            line = acd.line(own, acd.waiting - own)
+            call.expected_s = acd.outlook.expected_s(call.group, line)
+            if not call.held:
+                call.line = line
         for number, wanted in treatment.due(acd, call, self.now):
             call.treated[number] = self.now
             if wanted.action is Action.REGROUP:
@@ -351,6 +354,7 @@ class _Step:
         self.acd.leave_wait(call)
         call.held = False
         call.group = group
+        call.line = None  # not of this group
         self.effects.append(fx.Regrouped(call.call_id, group))
         self._wait(call)
 
@@ -501,9 +505,8 @@ class _Step:
         waited_s = max(0.0, self.now - call.queued_at)
         expected_s = call.expected_s if call.waited else 0.0
         self.effects.append(fx.Answered(call.call_id, waited_s, expected_s))
-        if call.waited:
-            pace = acd.paces.setdefault(call.group, Pace())
-            pace.answered(self.now, call.group in acd.index.by_group)
+        if call.line is not None:
+            acd.outlook.answered(call.group, call.line, waited_s)
         who = acd.profiles[agent.agent_id].who
         if who.clearance(call.group) is Clearance.LEARNING and call.client_id not in agent.met:
             agent.met.add(call.client_id)

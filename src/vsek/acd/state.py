@@ -15,7 +15,7 @@ from enum import StrEnum
 import msgspec
 
 from vsek.acd.entitlement import Who
-from vsek.acd.expected import Pace
+from vsek.acd.expected import Line, Outlook, line_of
 from vsek.acd.index import Index, Key, Need, Profile
 from vsek.acd.rules import Order, Rules
 from vsek.domain.ids import AgentId, CallId, ClientId, OfferId
@@ -122,6 +122,8 @@ class QueuedCall(msgspec.Struct):
     """No agent was free at once."""
     expected_s: float | None = None
     """The wait that was expected when it was queued."""
+    line: Line | None = None
+    """What stood before it then; ``None`` if its wait is not to be learnt from."""
     treated: dict[int, float] = {}
     """Number of a treatment → when it was last taken (Unix seconds)."""
     timer: Timer | None = None
@@ -148,8 +150,8 @@ class Acd(msgspec.Struct, dict=True):
     recent: dict[str, tuple[float, float]] = {}
     """Client and caller of a call that ended unserved → the arrival that it counts from, and until
     when (Unix seconds) somebody who calls again has its place. In the order of the ends."""
-    paces: dict[str, Pace] = {}
-    """Group → how fast its calls are answered."""
+    outlook: Outlook = msgspec.field(default_factory=Outlook)
+    """How long one waits."""
 
     def __post_init__(self) -> None:
         """Runs after construction and after decoding."""
@@ -256,6 +258,19 @@ class Acd(msgspec.Struct, dict=True):
         """What its waiting time is divided by."""
         client = self.rules.client(call.client_id)
         return (client.vip_target if call.vip else client.target).scale_s
+
+    def line(self, own: int, others: int) -> Line:
+        """What stands before a call, with so many calls of its group (itself included) and of
+        other groups."""
+        counts = self.counts
+        away = counts[AgentState.LOGGED_OUT] + counts[AgentState.PAUSED]
+        return line_of(own, others, len(self.agents) - away)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait, those that are offered to an agent not among them."""
+        counts = self.counts
+        return len(self.calls) - counts[AgentState.OFFERED] - counts[AgentState.TALKING]
 
     def await_agent(self, call: QueuedCall) -> None:
         """The call is among those that wait, whether in a lane or not."""

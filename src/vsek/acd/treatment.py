@@ -7,7 +7,7 @@ from vsek.acd.hours import is_open
 from vsek.acd.index import bits
 from vsek.acd.matching import verdict
 from vsek.acd.rules import RECHECK_S, Action, Treatment
-from vsek.acd.state import Acd, QueuedCall
+from vsek.acd.state import Acd, CallState, QueuedCall
 
 
 def due(acd: Acd, call: QueuedCall, now: float) -> list[tuple[int, Treatment]]:
@@ -29,12 +29,16 @@ def look_again_at(acd: Acd, call: QueuedCall, now: float) -> float | None:
 
 
 def expected_s(acd: Acd, call: QueuedCall) -> float | None:
-    """How long, in seconds, a call that waits will go on waiting; ``None``: not known."""
-    pace = acd.paces.get(call.group)
-    if pace is None:
-        return None
-    ahead = acd.place(call.call_id)
-    return pace.expected_s(ahead) if ahead is not None else None
+    """How long, in seconds, a call that waits will go on waiting; ``None``: not known. Takes
+    time proportional to the number of calls."""
+    own, others = 1, 0
+    for other in acd.calls.values():
+        if other.state is CallState.WAITING and other.key < call.key:
+            if other.group == call.group:
+                own += 1
+            else:
+                others += 1
+    return acd.outlook.expected_s(call.group, acd.line(own, others))
 
 
 _NEVER = float("inf")
