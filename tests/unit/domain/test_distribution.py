@@ -137,8 +137,8 @@ more: x
 """
     assert told(text) == [
         (
-            "line 2: groups.Med: is not usable as an id. Use a to z, 0 to 9 and '-', beginning with "
-            "a letter, at most 40 characters"
+            "line 2: groups.Med: is not usable as an id. Use a to z, 0 to 9 and '-', beginning "
+            "with a letter, at most 40 characters"
         ),
         (
             "line 3: groups.b.circles.trainde: is not allowed here. Write 'team', 'trained', "
