@@ -23,8 +23,7 @@ import base64
 import logging
 import re
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
 from typing import Any, Final, Self, TypeVar, overload
 
 import aiohttp
@@ -114,7 +113,8 @@ class Client(Resources):
         self._replaced = False
         self._closed = False
         self._subscriptions = Subscriptions(self.wrap)
-        self._around_reads: list[Callable[[], AbstractContextManager[None]]] = []
+        self._before_reads: list[Callable[[], None]] = []
+        self._after_reads: list[Callable[[], None]] = []
         self._on_connected: list[Callable[[], None]] = []
         self._on_disconnected: list[Callable[[str], None]] = []
         self._on_replaced: list[Callable[[], None]] = []
@@ -157,7 +157,7 @@ class Client(Resources):
             on_replaced=self._fence,
             on_trouble=self._changed.set,
             gate=self._wait_commands_up if events else None,
-            around=self._one_read if events else None,
+            around=(self._before_read, self._after_read) if events else None,
         )
 
     async def __aenter__(self) -> Self:
@@ -231,16 +231,17 @@ class Client(Resources):
     async def _wait_commands_up(self) -> None:
         await self._commands_up.wait()
 
-    @contextmanager
-    def _one_read(self) -> Iterator[None]:
+    def _before_read(self) -> None:
         """Events that came together: the commands that they cause leave together as well."""
         for socket in self._commands:
             socket.gather()
+        for before in self._before_reads:
+            before()
+
+    def _after_read(self) -> None:
         try:
-            with ExitStack() as stack:
-                for around in self._around_reads:
-                    stack.enter_context(around())
-                yield
+            for after in self._after_reads:
+                after()
         finally:
             for socket in self._commands:
                 socket.flush()
@@ -429,10 +430,11 @@ class Client(Resources):
         """Calls ``callback(event)`` for every event, in order, from the reader."""
         return self._subscriptions.every(callback)
 
-    def around_reads(self, make: Callable[[], AbstractContextManager[None]]) -> None:
-        """What ``make`` makes is entered before the events of one read of the event line are told,
-        and left after the last of them. Their commands are sent after that."""
-        self._around_reads.append(make)
+    def around_reads(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """``before`` is called before the events of one read of the event line are told, ``after``
+        after the last of them, in any case. Commands of both and between are sent then."""
+        self._before_reads.append(before)
+        self._after_reads.append(after)
 
     def on_connected(self, callback: Callable[[], None]) -> None:
         """Calls ``callback()`` each time events begin to flow."""

@@ -22,7 +22,6 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -68,8 +67,8 @@ class AriSocket:
 
     ``gate`` is awaited before each attempt to connect. ``on_up`` and ``on_down(reason)`` tell of
     the connection, ``on_event`` gets every event in order, ``on_replaced`` is called once.
-    ``on_trouble`` is called when an attempt failed; ``last_error`` says why. What ``around`` makes
-    is entered for the messages of one read of the socket.
+    ``on_trouble`` is called when an attempt failed; ``last_error`` says why. ``around`` is
+    called before and after the messages of one read of the socket.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class AriSocket:
         on_replaced: Callable[[], None],
         on_trouble: Callable[[], None],
         gate: Callable[[], Awaitable[None]] | None = None,
-        around: Callable[[], AbstractContextManager[None]] | None = None,
+        around: tuple[Callable[[], None], Callable[[], None]] | None = None,
     ) -> None:
         self.protocol = protocol
         self.last_error: AriError | None = None
@@ -294,8 +293,12 @@ class AriSocket:
         if self._around is None:
             self._take(texts)
             return
-        with self._around():
+        before, after = self._around
+        before()
+        try:
             self._take(texts)
+        finally:
+            after()
 
     def _take(self, texts: list[bytes]) -> None:
         now = self._loop.time()

@@ -36,6 +36,7 @@ CLOSE_S: Final = 1.0
 _LONGEST_HEAD: Final = 64 * 1024
 _MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUATION, _TEXT, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x8, 0x9, 0xA
+_WHOLE_TEXT: Final = 0x80 | _TEXT
 _GOODBYE: Final = (1000).to_bytes(2, "big")
 
 
@@ -102,7 +103,10 @@ class Frames:
             if start + length > end:
                 break
             at = start + length
-            self._take(first, buffer[start:at], messages)
+            if first == _WHOLE_TEXT and not self._parts:
+                messages.append((_TEXT, buffer[start:at]))
+            else:
+                self._take(first, buffer[start:at], messages)
         self._buffer = buffer[at:]
         return messages
 

@@ -4,7 +4,7 @@ Theory of operation. :meth:`Switchboard.post` puts an event at the end of the qu
 decision is under way, takes events out one after the other: journal, ``decide``, effects. All of
 this is synchronous; nothing is awaited between an event and the commands that it causes, and
 nobody else writes the state. An event that a handler causes while it runs waits its turn. Events
-that arrived together (:meth:`Switchboard.together`) are journaled with one write, all before the
+that arrived together (:meth:`Switchboard.hold`) are journaled with one write, all before the
 first of them is decided about.
 
 Before :meth:`Switchboard.open` events are only collected: a start first brings state and world
@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import msgspec
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
 from vsek.call import effects as do
@@ -86,6 +86,8 @@ class Switchboard:
         self._examiner = examiner
         self._clock = clock
         self._decided = decided
+        # What structlog would look up anew for each line.
+        self._log = log.bind()
         self._queue: deque[Event] = deque()
         self._journaled: deque[tuple[Event, int, float, float]] = deque()
         self._open = False
@@ -145,17 +147,16 @@ class Switchboard:
         if self._open and not self._deciding:
             self._serve()
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """What is posted inside the block arrived at the same time; decided at its end. To be
-        entered between events only, and not across an ``await``."""
+    def hold(self) -> None:
+        """What is posted from now on arrived together, until :meth:`release`. To be called between
+        events only, and not across an ``await``."""
         self._deciding = True
-        try:
-            yield
-        finally:
-            self._deciding = False
-            if self._open:
-                self._serve()
+
+    def release(self) -> None:
+        """Decide about what arrived together."""
+        self._deciding = False
+        if self._open:
+            self._serve()
 
     def _serve(self) -> None:
         self._deciding = True
@@ -198,10 +199,10 @@ class Switchboard:
             elif isinstance(effect, do.Examine):
                 self._examiner.examine(effect)
             elif isinstance(effect, AgentChanged):
-                log.info("agent_changed", **msgspec.structs.asdict(effect))
+                self._log.info("agent_changed", **msgspec.structs.asdict(effect))
             else:
                 records.append(effect)
-                _log_record(effect)
+                _log_record(self._log, effect)
         # An entry without records moves the database's position too, but only with the next one.
         if records:
             self._records.put(records, number)
@@ -234,7 +235,7 @@ def records_among(effects: list[do.Effect]) -> list[Record]:
     return [e for e in effects if isinstance(e, _RECORDS)]
 
 
-def _log_record(record: Record) -> None:
+def _log_record(log: FilteringBoundLogger, record: Record) -> None:
     match record:
         case CallStep():
             log.info("call_step", call_id=record.call_id, step=record.kind, **_detail(record))

@@ -118,10 +118,11 @@ async def test_what_arrives_together_is_written_once_and_before_any_of_it_has_ef
 
     monkeypatch.setattr(os, "write", writing)
     monkeypatch.setattr(bench.commands, "send", send)
-    with bench.switchboard.together():
-        bench.switchboard.post(arrival(1))
-        bench.switchboard.post(arrival(2))
-        assert happened == []
+    bench.switchboard.hold()
+    bench.switchboard.post(arrival(1))
+    bench.switchboard.post(arrival(2))
+    assert happened == []
+    bench.switchboard.release()
     assert happened == ["write", "Ring", "CreateLeg", "CreateBridge", "Ring"]
     bench.switchboard.close()
     assert Bench(tmp_path).journal.last_number == 4
@@ -138,9 +139,11 @@ async def test_what_is_in_the_journal_is_decided_about_whatever_happens(
 
     with monkeypatch.context() as patch:
         patch.setattr(bench.commands, "send", fail)
-        with pytest.raises(RuntimeError, match="a bug"), bench.switchboard.together():  # noqa: PT012
-            bench.switchboard.post(arrival(1))
-            bench.switchboard.post(arrival(2))
+        bench.switchboard.hold()
+        bench.switchboard.post(arrival(1))
+        bench.switchboard.post(arrival(2))
+        with pytest.raises(RuntimeError, match="a bug"):
+            bench.switchboard.release()
     bench.switchboard.snapshot()  # not now: the state is not that of the journal's end
     bench.switchboard.post(arrival(3))
     assert [c.call_id for c in bench.commands.sent] == ["call-2", "call-3"]
