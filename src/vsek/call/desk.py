@@ -70,9 +70,12 @@ class Desk:
         self.do(SetTimer(guard_of(call), self.state.timers_made, self.now + seconds))
 
     def disarm_guard(self, call: Call) -> None:
-        """Stop the call's guard timer, if it runs."""
-        if guard_of(call) in self.state.timers:
-            self.do(CancelTimer(guard_of(call)))
+        """Stop the call's guard timer, if it runs or was set in this decision."""
+        name = guard_of(call)
+        if name in self.state.timers or any(
+            isinstance(effect, SetTimer) and effect.name == name for effect in self.effects
+        ):
+            self.do(CancelTimer(name))
 
 
 def wrap_up_s(desk: Desk, call: Call) -> float:

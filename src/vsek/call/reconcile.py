@@ -31,8 +31,10 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
     state = desk.state
     known = set(state.channels)
     calls = list(state.calls.values())
-    # Briefings that ended meanwhile; those that begin from here on are in no picture either.
+    # Briefings that ended meanwhile; those that begin from here on are in no picture either, and
+    # so it is with sounds and with legs to clients' numbers.
     briefed = {call.briefing_id for call in calls}.difference(world.sounds)
+    heard = {call.call_id: call.sounds for call in calls}
     # Who hung up comes first: nobody is to be blamed for a caller who is gone.
     for call in calls:
         if not call.caller_gone and call.channel_id not in world.channels:
@@ -49,11 +51,12 @@ def reconcile(desk: Desk, world: Reconciled, happen: Happen) -> None:
             _clear_the_way(desk, call, world)
         for leg in list(call.legs.values()):
             _leg(desk, call, leg, world, happen)
-        for forward in list(call.forwards.values()):
+        for forward in [call.forwards[one] for one in call.forwards if one in known]:
             _forward(desk, call, forward, world, happen)
         if call.call_id in state.calls:
             forget_if_empty(desk, call)
-        if call.call_id in state.calls and not call.caller_gone:
+        there = call.call_id in state.calls and not call.caller_gone
+        if there and call.sounds == heard[call.call_id]:
             _caller(desk, call, world, briefed, happen)
     _remove_strays(desk, world, known)
 
@@ -75,6 +78,8 @@ def _clear_the_way(desk: Desk, call: Call, world: Reconciled) -> None:
     """Before two can be joined: a bridge, and nothing left over that keeps the caller busy."""
     if call.stage in (Stage.ENDED, Stage.FALLBACK):
         return
+    if call.answer_sent and world.channels[call.channel_id] != "Up":
+        desk.do(do.Answer(call.call_id, call.channel_id))
     if call.bridge_id and call.bridge_id not in world.bridges:
         desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
     if call.channel_id not in world.bridges.get(call.bridge_id, ()):
@@ -145,13 +150,13 @@ def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen
         case Stage.SCREENING:
             _ask_on(desk, call, world, up, happen)
         case Stage.BRIEFING:
-            _resume_waiting(desk, call, up)
+            _resume_waiting(desk, call)
             if call.briefing_id in briefed:
                 happen(desk, call, Happening.BRIEFING_DONE)
         case Stage.CONNECTING | Stage.TALKING:
-            _rejoin(desk, call, world, up, happen)
+            _rejoin(desk, call, world, happen)
         case Stage.FORWARDED:
-            _rejoin_forward(desk, call, world, up, happen)
+            _rejoin_forward(desk, call, world, happen)
         case Stage.VOICEMAIL:
             _leave_bridge(desk, call, world)
             _hear_on(desk, call, world, up, happen)
@@ -163,7 +168,7 @@ def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen
                 happen(desk, call, Happening.SOUND_DONE)
         case _:
             _leave_bridge(desk, call, world)
-            _resume_waiting(desk, call, up)
+            _resume_waiting(desk, call)
 
 
 def _ask_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
@@ -195,8 +200,7 @@ def _hear_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen
 
 
 def _start_again(desk: Desk, call: Call) -> None:
-    """The answer never reached Asterisk: the caller still hears it ring."""
-    desk.do(do.Answer(call.call_id, call.channel_id))
+    """The answer never reached Asterisk, nor did what followed on it."""
     if call.sound_id:
         desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, call.media))
 
@@ -210,10 +214,8 @@ def _leave_bridge(desk: Desk, call: Call, world: Reconciled) -> None:
             desk.do(do.CreateBridge(call.call_id, call.channel_id, bridge_id))
 
 
-def _resume_waiting(desk: Desk, call: Call, up: bool) -> None:
+def _resume_waiting(desk: Desk, call: Call) -> None:
     if call.answer_sent:
-        if not up:
-            desk.do(do.Answer(call.call_id, call.channel_id))
         assert call.script is not None
         desk.do(do.StartMusic(call.call_id, call.channel_id, call.script.music))
     else:
@@ -239,7 +241,7 @@ def _stop_old_recording(desk: Desk, call: Call, world: Reconciled) -> None:
             desk.do(do.StopRecording(call.call_id, call.channel_id, screened.recording))
 
 
-def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
+def _rejoin(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
     leg = call.leg
     assert leg is not None
     members = world.bridges.get(call.bridge_id, ())
@@ -247,8 +249,6 @@ def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
         happen(desk, call, Happening.CALLER_JOINED)
         happen(desk, call, Happening.LEG_JOINED, leg)
         return
-    if not up:
-        desk.do(do.Answer(call.call_id, call.channel_id))
     if call.screened is not None:
         # The agent would be joined only after hearing it out, and all of this connection waits.
         briefing = briefing_of(call)
@@ -257,7 +257,7 @@ def _rejoin(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
     desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, leg.channel_id))
 
 
-def _rejoin_forward(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen) -> None:
+def _rejoin_forward(desk: Desk, call: Call, world: Reconciled, happen: Happen) -> None:
     forward = call.forward
     assert forward is not None
     members = world.bridges.get(call.bridge_id, ())
@@ -265,7 +265,5 @@ def _rejoin_forward(desk: Desk, call: Call, world: Reconciled, up: bool, happen:
         happen(desk, call, Happening.CALLER_JOINED)
         happen(desk, call, Happening.FORWARD_JOINED, forward)
         return
-    if not up:
-        desk.do(do.Answer(call.call_id, call.channel_id))
     desk.do(do.StopMusic(call.call_id, call.channel_id))
     desk.do(do.Join(call.call_id, call.channel_id, call.bridge_id, forward.channel_id))

@@ -18,6 +18,9 @@ from tests.unit.call.world import (
     MUTE,
     RING,
     SCREEN,
+    TREAT,
+    TREAT_NOW,
+    TREAT_RING,
     UNKNOWN,
     House,
     directory,
@@ -32,9 +35,14 @@ from vsek.domain.ids import OURS, AgentId, ChannelId
 from vsek.domain.ledger import Served
 from vsek.domain.outcomes import Finding
 
+DIDS = (
+    *(RING, GREET, GREET, MUTE, SCREEN, SCREEN, KEYS, CLOSED, UNKNOWN),
+    *(TREAT, TREAT, TREAT_RING, TREAT_NOW),
+)
+NUMBERS = ("", "+49301234567", "12", RING)
 _PICK = st.integers(0, 1_000)
 _AGENTS = st.sampled_from(AGENTS)
-_MAY_FAIL = (do.CreateLeg, do.Dial, do.Join, do.Play, do.Record, do.Brief)
+_MAY_FAIL = (do.CreateLeg, do.CreateForward, do.Dial, do.Join, do.Play, do.Record, do.Brief)
 _RULES = st.builds(
     Rules,
     ring_timeout_s=st.just(20.0),
@@ -74,11 +82,12 @@ class Telephony(RuleBasedStateMachine):
 
     @precondition(lambda self: self.house.asterisk.listening)
     @rule(
-        did=st.sampled_from([RING, GREET, GREET, MUTE, SCREEN, SCREEN, KEYS, CLOSED, UNKNOWN]),
+        did=st.sampled_from(DIDS),
+        number=st.sampled_from(NUMBERS),
         settle=st.booleans(),
     )
-    def call(self, did: str, settle: bool) -> None:
-        self.house.asterisk.call(did)
+    def call(self, did: str, number: str, settle: bool) -> None:
+        self.house.asterisk.call(did, caller_number=number)
         self.after(settle)
 
     @precondition(lambda self: self.callers())
@@ -105,7 +114,7 @@ class Telephony(RuleBasedStateMachine):
         self.after(settle)
 
     @precondition(lambda self: self.world)
-    @rule(pick=_PICK, key=st.sampled_from("129#"), settle=st.booleans())
+    @rule(pick=_PICK, key=st.sampled_from("11256789*##A"), settle=st.booleans())
     def key(self, pick: int, key: str, settle: bool) -> None:
         channels = list(self.world)
         self.house.asterisk.press(channels[pick % len(channels)], key)
@@ -210,7 +219,9 @@ class Telephony(RuleBasedStateMachine):
     def command_fails(self, pick: int, status: int) -> None:
         lanes = self.failing()
         lane = lanes[pick % len(lanes)]
-        if status != 409 or not isinstance(self.house.lanes[lane][0], do.CreateLeg | do.Dial):
+        if status != 409 or not isinstance(
+            self.house.lanes[lane][0], do.CreateLeg | do.CreateForward | do.Dial
+        ):
             self.house.fail(lane, status)
 
     def failing(self) -> list[str]:

@@ -14,8 +14,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.call.test_machine import Telephony
-from tests.unit.call.world import AGENTS, CLOSED, GREET, KEYS, MUTE, RING, SCREEN, UNKNOWN
+from tests.unit.call.test_machine import NUMBERS, Telephony
+from tests.unit.call.world import (
+    AGENTS,
+    CLOSED,
+    GREET,
+    KEYS,
+    MUTE,
+    RING,
+    SCREEN,
+    TREAT,
+    TREAT_NOW,
+    TREAT_RING,
+    UNKNOWN,
+)
 
 from vsek.acd.rules import Rules
 from vsek.domain.outcomes import Finding
@@ -53,13 +65,15 @@ class Walk:
         likely: Callable[[], bool] = lambda: self.coin(0.8)  # noqa: E731
         up = house.asterisk.listening
         dids = [RING, RING, GREET, GREET, MUTE, SCREEN, SCREEN, SCREEN, KEYS, CLOSED, UNKNOWN]
+        dids += [TREAT, TREAT, TREAT, TREAT_RING, TREAT_RING, TREAT_NOW]
+        dial = {"did": lambda: chance.choice(dids), "number": lambda: chance.choice(NUMBERS)}
         speech: Callable[[], Finding] = lambda: chance.choice([*Finding, *[Finding.SPEECH] * 6])  # noqa: E731
         table: list[tuple[float, object, str, dict[str, Callable[[], Any]]]] = [
-            (8, up and len(machine.callers()) < 5, "call", {"did": lambda: chance.choice(dids)}),
+            (8, up and len(machine.callers()) < 5, "call", dial),
             (3, machine.callers(), "caller_hangs_up", pick),
             (8, machine.busy(), "sound_ends", pick),
             (8, house.examining, "examined", {**pick, "finding": speech}),
-            (1, machine.world, "key", {**pick, "key": lambda: chance.choice("129#")}),
+            (2, machine.world, "key", {**pick, "key": lambda: chance.choice("1111567*##")}),
             (0.3 if up else 2, machine.waiting(), "diverted", pick),
             (1, not machine.down and machine.untold(), "ledger_told", pick),
             (2, True, "register", {**agent, "registered": likely}),
