@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from tests.integration.cli.test_directory import CLIENTS, Vsek
+from tests.integration.cli.test_directory import CLIENTS
+
+from vsek.cli import main
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "example-rules.yaml"
 
 
+class Printed(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+class Vsek:
+    """Runs the program as an operator does, but in this process: there are many commands here."""
+
+    def __init__(self, folder: Path, run: Callable[..., Printed]) -> None:
+        self.folder = folder
+        self._run = run
+
+    def __call__(self, *arguments: str, code: int = 0) -> Printed:
+        return self._run(*arguments, code=code)
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json").stdout)
+
+
 @pytest.fixture
-def vsek(tmp_path: Path, postgres_dsn: str) -> Vsek:
+def vsek(
+    tmp_path: Path,
+    postgres_dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Vsek:
     """Two clients, four agents, and no rules."""
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute(
@@ -25,7 +55,18 @@ def vsek(tmp_path: Path, postgres_dsn: str) -> Vsek:
                 "INSERT INTO vsek.agents (id, name, language, ha1) VALUES (%s, %s, 'de', %s)",
                 (agent_id, agent_id.title(), "0" * 32),
             )
-    program = Vsek(tmp_path, postgres_dsn)
+    monkeypatch.setenv("VSEK_DIR", str(tmp_path))
+    monkeypatch.setenv("VSEK_DATABASE__DSN", postgres_dsn)
+
+    def run(*arguments: str, code: int) -> Printed:
+        monkeypatch.setattr(sys, "argv", ["vsek", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        printed = Printed(*capsys.readouterr())
+        assert (ended.value.code or 0) == code, printed.stderr
+        return printed
+
+    program = Vsek(tmp_path, run)
     (tmp_path / "clients.yaml").write_text(CLIENTS)
     program("client", "import", str(tmp_path / "clients.yaml"))
     return program
