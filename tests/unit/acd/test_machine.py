@@ -9,7 +9,7 @@ from tests.unit.acd.world import WHATS, World
 
 STEPS = 50_000
 _PICK = st.integers(0, 1 << 30)
-_SOME = st.lists(st.tuples(st.sampled_from(WHATS), _PICK), min_size=8, max_size=40)
+_SOME = st.lists(st.tuples(st.sampled_from(WHATS), _PICK), min_size=40, max_size=120)
 
 
 class Distribution(RuleBasedStateMachine):
@@ -38,8 +38,8 @@ def test_any_order_of_events() -> None:
         run_state_machine_as_test(
             Distribution,
             settings=settings(
-                max_examples=60,
-                stateful_step_count=30,
+                max_examples=80,
+                stateful_step_count=8,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),

@@ -39,6 +39,8 @@ from vsek.domain.ids import AgentId, CallId, ClientId, OfferId
 AGENTS = [AgentId(name) for name in ("anna", "bert", "carl", "dora", "emil", "fred")]
 CLIENTS = [ClientId(name) for name in "xyz"]
 GROUPS = ["", "g1", "g2"]
+MOST_WAITING = 6
+"""More would cost time and meet nothing new."""
 TWIN_STEPS = 4
 """For so many steps after a restart the distribution that was never stopped runs beside it."""
 
@@ -304,6 +306,8 @@ class World:
         self.take(ev.AgentPaused(self.agent(r), r.choice(["lunch", ""])))
 
     def queue(self, r: random.Random) -> None:
+        if len(self.acd.calls) - len(self.talks) >= MOST_WAITING:
+            self.leave(r)
         call_id = CallId(f"c{len(self.queued)}")
         self.queued.append(call_id)
         self.take(
