@@ -53,6 +53,7 @@ DEAD_MAN_S = 15.0
 PATIENT_S = 12.0
 """How long an agent who picked up listens to nothing."""
 FALLBACK_S = 10.0
+_TELLS_OF_RECORDING = ("sound:/prompt", "sound:/voicemail,")
 _RECORDS = (CallOpened, CallStep, CallClosed, NoteDueMoved, RecordingMade)
 
 
@@ -84,7 +85,8 @@ class Watched(Asterisk):
     def execute(self, command: do.Command) -> int:
         before = self.pairs()
         status = super().execute(command)
-        if isinstance(command, do.Play) and status < 400 and command.media == "sound:/prompt":
+        told = isinstance(command, do.Play) and command.media.startswith(_TELLS_OF_RECORDING)
+        if told and status < 400:
             self.prompted.add(command.channel_id)
         if isinstance(command, do.Record) and status < 400:
             assert command.channel_id in self.prompted, "recorded without being told"
@@ -224,9 +226,14 @@ class Caller:
     says: deque[Finding] = field(default_factory=deque)
     speaks_s: float = 3.0
     key: str = ""
+    number: str = ""
+    presses: dict[str, str] = field(default_factory=dict)
+    """Keys pressed a second after the sound whose media begin so."""
     message: bool = True
     """Leaves a message where nobody else answers."""
     talked_with: list[AgentId] = field(default_factory=list)
+    talked_to: list[str] = field(default_factory=list)
+    """Numbers of the client's own."""
 
 
 class Sim:
@@ -253,6 +260,8 @@ class Sim:
         self.meanwhile: list[Caller] = []
         """They call when events flow again and the picture is not yet taken."""
         self.manners: dict[AgentId, deque[str]] = {agent_id: deque() for agent_id in AGENTS}
+        self.numbers: deque[str] = deque()
+        """What clients' own numbers do; the same as agents."""
         self._plan: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._seen: set[tuple[str, str]] = set()
@@ -293,7 +302,7 @@ class Sim:
         self.at(after_s, fall)
 
     def _dial(self, caller: Caller) -> None:
-        channel_id = self.asterisk.call(caller.did)
+        channel_id = self.asterisk.call(caller.did, caller_number=caller.number)
         self.callers[channel_id] = caller
         if not self.asterisk.listening:
             self.asterisk.channels[channel_id].fallback = True
@@ -315,7 +324,7 @@ class Sim:
         for channel_id, channel in list(self.asterisk.channels.items()):
             if channel.jobs and self._new(channel_id, f"{channel.jobs[0]}"):
                 self._job(channel_id, channel.jobs[0])
-            if channel.agent is None:
+            if channel.is_caller:
                 self._look_at_caller(channel_id, channel)
             elif channel.dialled and self._new(channel_id, "dialled"):
                 self._rings(channel_id, channel.agent)
@@ -334,8 +343,11 @@ class Sim:
         length_s = SOUND_S
         if job.startswith(RECORDINGS) and caller is not None:
             length_s = caller.speaks_s
-        elif caller is not None and caller.key:
-            self.at(1.0, lambda: self._presses(channel_id, caller.key))
+        elif caller is not None:
+            media = self.asterisk.media.get(job, "")
+            keys = [keys for begin, keys in caller.presses.items() if media.startswith(begin)]
+            for key in caller.key + "".join(keys):
+                self.at(1.0, lambda key=key: self._presses(channel_id, key))  # type: ignore[misc]
 
         def ends() -> None:
             channel = self.asterisk.channels.get(channel_id)
@@ -356,9 +368,12 @@ class Sim:
             self.at(FALLBACK_S, lambda: self._hang_up(channel_id))
         members = self.asterisk.bridges.get(channel.bridge, [])
         for leg_id in members:
-            agent_id = self.asterisk.channels[leg_id].agent
-            if agent_id is not None and self._new(channel_id, f"talks with {leg_id}"):
-                caller.talked_with.append(agent_id)
+            leg = self.asterisk.channels[leg_id]
+            if not leg.is_caller and self._new(channel_id, f"talks with {leg_id}"):
+                if leg.agent is not None:
+                    caller.talked_with.append(leg.agent)
+                else:
+                    caller.talked_to.append(leg.number)
                 who = channel_id if caller.hangs_up else leg_id
                 self.at(caller.talk_s, lambda who=who: self._hang_up(who))  # type: ignore[misc]
 
@@ -366,14 +381,14 @@ class Sim:
         if channel_id in self.asterisk.channels:
             self.asterisk.leave_message(channel_id)
 
-    def _rings(self, leg_id: ChannelId, agent_id: AgentId) -> None:
-        manners = self.manners[agent_id]
+    def _rings(self, leg_id: ChannelId, agent_id: AgentId | None) -> None:
+        manners = self.numbers if agent_id is None else self.manners[agent_id]
         manner = manners.popleft() if manners else "answer"
         self.at(0.1, lambda: self._if_there(leg_id, self.asterisk.ring, "Down"))
         match manner:
             case "refuse":
                 self.at(1.0, lambda: self._hang_up(leg_id, 17))
-            case "vanish":
+            case "vanish" if agent_id is not None:
                 self.at(1.0, lambda: self.exchange.register(agent_id, registered=False))
                 self.at(30.0, lambda: self.exchange.register(agent_id))
             case "answer" | "drop" | "late":
@@ -496,7 +511,8 @@ class Sim:
                 self.exchange.take_snapshot()
 
     def _one_leg_each(self) -> None:
-        rung = [c.agent for c in self.asterisk.channels.values() if c.agent is not None]
+        legs = [c for c in self.asterisk.channels.values() if not c.is_caller]
+        rung = [c.agent for c in legs if c.agent is not None]
         assert len(rung) == len(set(rung)), "an agent is rung twice"
 
     def _next(self) -> bool:
@@ -557,6 +573,16 @@ class Sim:
             if end.outcome is Outcome.ANSWERED and not caller.talked_with:
                 # The joining was under way when it was seen last, and both are gone.
                 assert end.stage is Stage.TALKING
+            assert (end.outcome is Outcome.FORWARDED) >= bool(caller.talked_to), end
+            if end.outcome is Outcome.FORWARDED and not caller.talked_to:
+                assert end.stage is Stage.FORWARDED
             steps = [r for r in records if isinstance(r, CallStep) and r.call_id == end.call_id]
             assert sorted(step.number for step in steps) == list(range(1, len(steps) + 1))
-            assert [step.kind for step in steps].count("ended") == 1
+            kinds = [step.kind for step in steps]
+            assert kinds.count("ended") == 1
+            assert (end.outcome is Outcome.CALLBACK) == ("callback_promised" in kinds), end
+            if "voicemail" in kinds and "recording" in kinds[kinds.index("voicemail") :]:
+                assert end.outcome is Outcome.VOICEMAIL, end
+                assert any(
+                    isinstance(r, RecordingMade) and r.call_id == end.call_id for r in records
+                )

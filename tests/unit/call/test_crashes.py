@@ -27,6 +27,9 @@ from tests.unit.call.world import (
     MUTE,
     RING,
     SCREEN,
+    TREAT,
+    TREAT_NOW,
+    TREAT_RING,
     UNKNOWN,
 )
 
@@ -34,6 +37,7 @@ from vsek.acd.events import AgentPaused, AgentReadied
 from vsek.domain.outcomes import Finding
 
 ANNA, BERT, CARL = AGENTS
+NUMBER = "+49301234567"
 DOWN_S = (0.2, 6.0, 40.0)
 WAYS = tuple(itertools.product(("all", "none", "legs"), DOWN_S))
 SETTINGS: tuple[dict[str, bool], ...] = ({}, {"events_first": True}, {"lazy": True})
@@ -193,6 +197,65 @@ def rush(sim: Sim) -> None:
     sim.ask(20.0, AgentPaused(BERT, "lunch"))
 
 
+def announce(sim: Sim) -> None:
+    """An agent comes while the announcement runs, and while it rings nobody is treated."""
+    sim.dial(1.0, Caller(TREAT))
+    sim.at(11.5, lambda: sim.exchange.register(ANNA))
+
+
+def call_back(sim: Sim) -> None:
+    sim.dial(1.0, Caller(TREAT, number=NUMBER, presses={"sound:/callback": "1"}))
+    sim.dial(1.2, Caller(TREAT_NOW, number=NUMBER, presses={"sound:/callback": "21"}))
+    sim.dial(1.4, Caller(TREAT, number=NUMBER, patience_s=19.0))
+
+
+def call_back_to_a_number_that_is_keyed_in(sim: Sim) -> None:
+    keys = {
+        "sound:/callback_hidden": "1",
+        "sound:/callback_number": "030555*03055512#",
+        "sound:/callback_check": "1",
+    }
+    sim.dial(1.0, Caller(TREAT, presses=keys))
+    sim.dial(1.5, Caller(TREAT, presses={**keys, "sound:/callback_check": ""}, patience_s=60.0))
+    sim.dial(1.7, Caller(TREAT, presses={"sound:/callback_hidden": "1"}, patience_s=35.0))
+
+
+def call_back_while_an_agent_is_rung(sim: Sim) -> None:
+    sim.manners[ANNA].append("ignore")
+    sim.dial(1.0, Caller(TREAT_NOW, number=NUMBER, presses={"sound:/callback": "1"}))
+    sim.at(5.5, lambda: sim.exchange.register(ANNA))
+
+
+def voicemail(sim: Sim) -> None:
+    sim.dial(1.0, Caller(TREAT_NOW, number=NUMBER))
+    sim.dial(1.5, Caller(TREAT_NOW, speaks_s=200.0, patience_s=240.0))
+    for patience_s in (13.0, 15.5, 19.0):
+        sim.dial(2.0, Caller(TREAT_NOW, patience_s=patience_s))
+    sim.dial(2.5, Caller(TREAT, presses={"sound:/voicemail": "3"}))
+
+
+def forward(sim: Sim) -> None:
+    sim.dial(1.0, Caller(TREAT, talk_s=5.0))
+    sim.dial(1.5, Caller(TREAT_RING, talk_s=5.0, hangs_up=True))
+
+
+def forward_in_vain(sim: Sim) -> None:
+    sim.numbers += ["ignore", "refuse", "drop", "ignore"]
+    sim.dial(1.0, Caller(TREAT, patience_s=60.0))
+    sim.dial(1.5, Caller(TREAT_RING, patience_s=50.0))
+    sim.dial(3.0, Caller(TREAT, patience_s=28.5))
+    sim.dial(3.5, Caller(TREAT, number=NUMBER, presses={"sound:/callback": "1"}))
+
+
+def forward_beside_an_agent(sim: Sim) -> None:
+    """Both ring; the agent picks up first, then the number."""
+    sim.numbers += ["ignore", "answer"]
+    sim.dial(1.0, Caller(TREAT, talk_s=5.0))
+    sim.at(26.0, lambda: sim.exchange.register(ANNA))
+    sim.dial(40.0, Caller(TREAT_RING, talk_s=5.0))
+    sim.manners[ANNA].extend(["answer", "ignore", "ignore"])
+
+
 def _said(*findings: Finding) -> deque[Finding]:
     return deque(findings)
 
@@ -210,6 +273,14 @@ SCENARIOS: dict[str, Callable[[Sim], None]] = {
             away,
             comes_meanwhile,
             rush,
+            announce,
+            call_back,
+            call_back_to_a_number_that_is_keyed_in,
+            call_back_while_an_agent_is_rung,
+            voicemail,
+            forward,
+            forward_in_vain,
+            forward_beside_an_agent,
         ),
     )
 }
