@@ -39,6 +39,7 @@ from vsek.pbx.ami import Watchman
 from vsek.pbx.sounds import SoundFolder, SoundWorkshop
 from vsek.settings import Settings
 from vsek.store import audio, directory, pool, records
+from vsek.store.news import News
 from vsek.store.outbox import NoteOutbox, Operations
 from vsek.switchboard import recovery
 from vsek.switchboard.acquaintance import Acquaintance, RememberedRecords
@@ -179,6 +180,7 @@ class _Process:
         self.sweep = Sweep(self.ari, self.shelf, lambda: self.switchboard.state, self._serving)
         self.ari.around_reads(self.switchboard.hold, self.switchboard.release)
         self.keeper = self._make_keeper()
+        self.news = News(settings.database.dsn.get_secret_value(), self.keeper.sync)
         self.watchman = self._make_watchman()
         self.watch = Watch(
             settings,
@@ -288,6 +290,7 @@ class _Process:
             asyncio.create_task(self.shipper.run(), name="shipper"),
             asyncio.create_task(self.leadership.run(self.journal, self.shipper), name="leadership"),
             _kept_running("first_sync", self.keeper.first_sync),
+            _kept_running("news", self.news.run),
             _kept_running("housekeeping", self._housekeeping),
             _kept_running("watch", self.watch.run),
             _kept_running("recordings", self.recordings.run),

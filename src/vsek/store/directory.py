@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,7 +16,7 @@ from vsek.domain.ids import AgentId, ClientId
 from vsek.store import rules
 
 if TYPE_CHECKING:
-    from vsek.store.pool import Connection
+    from vsek.store.pool import Connection, Row
 
 __all__ = ["ClientEntry", "Directory", "load"]
 
@@ -41,9 +43,23 @@ async def load(conn: Connection) -> Directory:
         client_rows = await conn.fetch(_CLIENTS_SQL)
         agent_rows = await conn.fetch(_AGENTS_SQL)
         stored = await rules.load(conn)
+    # In a thread: thousands of accounts take longer than a caller may wait.
+    clients, unreadable = await asyncio.to_thread(_clients, client_rows)
+    agents = {
+        AgentId(row["id"]): Agent(
+            id=row["id"], name=row["name"], language=row["language"], ha1=row["ha1"]
+        )
+        for row in agent_rows
+    }
+    return Directory(clients, agents, unreadable, stored.book, stored.version)
+
+
+def _clients(
+    rows: Sequence[Row],
+) -> tuple[dict[ClientId, ClientEntry], dict[ClientId, str]]:
     clients: dict[ClientId, ClientEntry] = {}
     unreadable: dict[ClientId, str] = {}
-    for row in client_rows:
+    for row in rows:
         try:
             client = Client.model_validate_json(row["account"])
         except ValidationError as error:
@@ -59,10 +75,4 @@ async def load(conn: Connection) -> Directory:
             row["prompt_sound"],
             tuple(sound or None for sound in row["announcement_sounds"]),
         )
-    agents = {
-        AgentId(row["id"]): Agent(
-            id=row["id"], name=row["name"], language=row["language"], ha1=row["ha1"]
-        )
-        for row in agent_rows
-    }
-    return Directory(clients, agents, unreadable, stored.book, stored.version)
+    return clients, unreadable
