@@ -45,6 +45,9 @@ _SNAP_SOUND: Final = 14 + 20 + 8 + 12 + 24
 _PCAP_HEAD: Final = struct.Struct("<IHHiIII")
 _PCAP_PACKET: Final = struct.Struct("<IIII")
 _PCAP_NANOSECONDS: Final = 0xA1B23C4D
+_PCAP_MAGIC: Final = struct.pack("<I", _PCAP_NANOSECONDS)
+_LARGEST_FRAME: Final = 1 << 17
+_IP_AT: Final = 14
 _ETHERNET: Final = 1
 
 _BLOCK_HEAD: Final = struct.Struct("=IIIII")
@@ -213,13 +216,22 @@ class Capture:
 
 
 def read(file: Path) -> Iterator[Datagram]:
-    """The datagrams in a file that ``Capture`` wrote, in the order in which they passed."""
+    """The datagrams in a file that ``Capture`` wrote, in the order in which they passed.
+
+    A file that ends in the middle of a packet ends with the one before. Raises ``ServiceError`` for
+    anything that ``Capture`` does not write.
+    """
     with file.open("rb") as source, contextlib.suppress(struct.error):
-        source.seek(_PCAP_HEAD.size)
+        if source.read(_PCAP_HEAD.size)[:4] != _PCAP_MAGIC:
+            raise ServiceError(f"{file} is no capture of ours")
         while head := source.read(_PCAP_PACKET.size):
             seconds, nanoseconds, kept, _ = _PCAP_PACKET.unpack(head)
+            if kept > _LARGEST_FRAME:
+                raise ServiceError(f"{file} is damaged: a packet of {kept} bytes")
             frame = source.read(kept)
-            transport = 14 + 4 * (frame[14] & 0x0F)
+            if len(frame) < kept or kept <= _IP_AT:
+                return
+            transport = _IP_AT + 4 * (frame[_IP_AT] & 0x0F)
             sender, target, _, _ = _UDP_HEAD.unpack_from(frame, transport)
             yield Datagram(
                 seconds + nanoseconds / 1e9, sender, target, frame[transport + _UDP_HEAD.size :]

@@ -89,8 +89,41 @@ _INCOMING = """\
     <action>
       <ereg regexp=".*" search_in="hdr" header="From:" assign_to="1"/>
       <ereg regexp=".*" search_in="hdr" header="To:" assign_to="2"/>
-    </action>
+{more}    </action>
   </recv>
+"""
+_WHO = """\
+      <ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="3"/>
+      <ereg regexp="{silent}" search_in="msg" assign_to="4"/>
+"""
+# What Asterisk sent last is then the CANCEL; the INVITE is answered all the same.
+_SILENT = """\
+  <nop next="end"/>
+  <label id="silent"/>
+  <recv request="CANCEL"/>
+  <send><![CDATA[
+
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:][tag]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+
+]]></send>
+  <send><![CDATA[
+
+SIP/2.0 487 Request Terminated
+[last_Via:]
+[last_From:]
+[last_To:][tag]
+[last_Call-ID:]
+CSeq: [$3]
+Content-Length: 0
+
+]]></send>
+  <recv request="ACK"/>
 """
 _IN_DIALOG = """\
   <send{attributes}><![CDATA[
@@ -141,8 +174,19 @@ def register_scenario() -> str:
     )
 
 
-def agent_scenario(ring_s: float, talk_s: float, sound_port: int) -> str:
-    """Rings, answers, and hangs up after the talk unless the caller has done so before."""
+def agent_scenario(
+    ring_s: float,
+    talk_s: float,
+    sound_port: int,
+    *,
+    talk_to_s: float | None = None,
+    silent: str = "",
+) -> str:
+    """Rings, answers, and hangs up after the talk unless the caller has done so before.
+
+    With ``talk_to_s`` talks last between ``talk_s`` and that long, and only the agent ends them.
+    Agents whose URI matches ``silent`` ring until they are cancelled.
+    """
     tag = ";tag=[pid]a[call_number]"
     sdp = _SDP.format(port=sound_port)
     bye = _IN_DIALOG.format(
@@ -153,26 +197,37 @@ def agent_scenario(ring_s: float, talk_s: float, sound_port: int) -> str:
         sequence=1,
         who="agent",
     )
+    if talk_to_s is None:
+        talk = (
+            f'  <recv request="BYE" timeout="{talk_s * 1000:.0f}" ontimeout="goodbye"/>\n'
+            + _response("200 OK", "agent", attributes=' next="end"')
+            + '  <label id="goodbye"/>\n'
+        )
+    else:
+        times = f'min="{talk_s * 1000:.0f}" max="{talk_to_s * 1000:.0f}"'
+        talk = f'  <pause distribution="uniform" {times}/>\n'
     return "".join(
         (
             _HEAD.format(name="agents"),
-            _INCOMING,
+            _INCOMING.format(more=_WHO.format(silent=silent) if silent else ""),
             _response("180 Ringing", "agent", tag=tag),
+            '  <nop next="silent" test="4"/>\n' if silent else "",
             f'  <pause milliseconds="{ring_s * 1000:.0f}"/>\n',
             _response("200 OK", "agent", tag=tag, body=sdp, attributes=' retrans="500"'),
             '  <recv request="ACK"/>\n',
-            f'  <recv request="BYE" timeout="{talk_s * 1000:.0f}" ontimeout="goodbye"/>\n',
-            _response("200 OK", "agent", attributes=' next="end"'),
-            '  <label id="goodbye"/>\n',
+            talk,
             bye,
             '  <recv response="200"/>\n',
+            _SILENT.replace("[tag]", tag) if silent else "",
             '  <label id="end"/>\n  <nop/>\n</scenario>\n',
         )
     )
 
 
-def caller_scenario(number: str, patience_s: float) -> str:
-    """Calls ``number``, speaks until the other side hangs up."""
+def caller_scenario(number: str, patience_s: float, *, speaks: bool = True) -> str:
+    """Calls ``number``, speaks until the other side hangs up; or only waits for that."""
+    port = "[rtpstream_audio_port]" if speaks else "9"
+    speech = '  <nop><action><exec rtp_stream="voice.alaw,-1,8,PCMA/8000"/></action></nop>\n'
     ack = _IN_DIALOG.format(
         attributes="",
         method="ACK",
@@ -184,11 +239,11 @@ def caller_scenario(number: str, patience_s: float) -> str:
     return "".join(
         (
             _HEAD.format(name="callers"),
-            _INVITE.format(number=number, body=_SDP.format(port="[rtpstream_audio_port]")),
+            _INVITE.format(number=number, body=_SDP.format(port=port)),
             *(f'  <recv response="{code}" optional="true"/>\n' for code in (100, 180, 183)),
             f'  <recv response="200" rrs="true" timeout="{patience_s * 1000:.0f}"/>\n',
             ack,
-            '  <nop><action><exec rtp_stream="voice.alaw,-1,8,PCMA/8000"/></action></nop>\n',
+            speech if speaks else "",
             f'  <recv request="BYE" timeout="{patience_s * 1000:.0f}"/>\n',
             _response("200 OK", "caller"),
             "</scenario>\n",
@@ -211,31 +266,42 @@ class Crowd:
         self.ports = ports
         self.programs: dict[str, Program] = {}
 
-    async def register(self, accounts: dict[str, str]) -> None:
+    async def register(self, accounts: dict[str, str], *, rate: int = 50) -> None:
         """Registers agents (name → secret); raises ``ServiceError`` if one is refused."""
         self.folder.mkdir(parents=True, exist_ok=True)
         rows = [f"{name};{secret}" for name, secret in accounts.items()]
         self._write("agents.csv", "SEQUENTIAL\n" + "\n".join(rows) + "\n")
         self._write("register.xml", register_scenario())
-        arguments = ("-inf", "agents.csv", "-m", str(len(accounts)), "-r", "50")
+        arguments = ("-inf", "agents.csv", "-m", str(len(accounts)), "-r", str(rate))
         program = await self._start("register", self.ports.agents, *arguments)
         if await program.wait() != 0:
             raise ServiceError(f"The agents could not register: {self.errors('register')}")
         del self.programs["register"]
 
-    async def answer(self, *, ring_s: float, talk_s: float) -> None:
-        """From now on the agents take calls."""
+    async def answer(
+        self, *, ring_s: float, talk_s: float, talk_to_s: float | None = None, silent: str = ""
+    ) -> None:
+        """From now on the agents take calls; see ``agent_scenario``."""
         port = self.ports.agents_sound
-        self._write("agents.xml", agent_scenario(ring_s, talk_s, port))
+        scenario = agent_scenario(ring_s, talk_s, port, talk_to_s=talk_to_s, silent=silent)
+        self._write("agents.xml", scenario)
         sound = ("-mp", str(port), "-rtp_echo")
         await self._start("agents", self.ports.agents, "-aa", *sound)
 
     async def call(
-        self, number: str, callers: list[str], *, rate: float, patience_s: float = 60.0
+        self,
+        number: str,
+        callers: list[str],
+        *,
+        rate: float,
+        patience_s: float = 60.0,
+        speaks: bool = True,
+        at_once: int = 2000,
     ) -> Program:
-        """One call to ``number`` from each of ``callers``, ``rate`` a second."""
+        """One call to ``number`` from each of ``callers``, ``rate`` a second, never more than
+        ``at_once``. ``callers`` may have further columns: ``number`` is then ``[field1]``."""
         self._write("callers.csv", "SEQUENTIAL\n" + "\n".join(callers) + "\n")
-        self._write("callers.xml", caller_scenario(number, patience_s))
+        self._write("callers.xml", caller_scenario(number, patience_s, speaks=speaks))
         (self.folder / "voice.alaw").write_bytes(bytes([VOICE]) * 8000 * _VOICE_S)
         sound = self.ports.callers_sound
         return await self._start(
@@ -243,7 +309,7 @@ class Crowd:
             self.ports.callers,
             *("-inf", "callers.csv", "-m", str(len(callers)), "-r", f"{rate:g}"),
             *("-min_rtp_port", str(sound.start), "-max_rtp_port", str(sound.stop - 1)),
-            *("-l", "2000", "-recv_timeout", str(int(patience_s * 1000))),
+            *("-l", str(at_once), "-recv_timeout", str(int(patience_s * 1000))),
         )
 
     def _write(self, name: str, text: str) -> None:

@@ -16,7 +16,7 @@ class Usage:
     def __init__(self, pids: dict[str, int], peers: dict[str, int]) -> None:
         self._pids = pids | peers
         self.peak_mb = 0.0
-        self.start_mb = self.memory_mb("serve")
+        self.start_mb = self.memory_mb("serve") if "serve" in pids else 0.0
         self._before = {name: self.seconds(name) for name in self._pids}
 
     def seconds(self, name: str) -> float:
