@@ -91,7 +91,7 @@ class _Read:
 
 def _read(settings: Settings, since: float, until: float) -> _Read:
     """The past, from the first place that holds the journal of ``since``."""
-    from vsek.store import journal
+    from vsek.store import journal_past
     from vsek.switchboard.history import of_folders, of_rows
 
     partly: _Read | None = None
@@ -101,9 +101,9 @@ def _read(settings: Settings, since: float, until: float) -> _Read:
             return found
         partly = partly or found
 
-    async def shipped() -> journal.Passage:
+    async def shipped() -> journal_past.Passage | None:
         async with run.database(settings) as connection:
-            return await journal.stretch(connection, since)
+            return await journal_past.from_time(connection, since, until)
 
     try:
         passage = run.wait(shipped())
@@ -111,17 +111,18 @@ def _read(settings: Settings, since: float, until: float) -> _Read:
         if partly is None:
             raise
         return partly
-    found = _record(of_rows("PostgreSQL", passage.snapshots, passage.batches), since, until)
-    if found is not None and (found.whole or partly is None):
-        return found
+    if passage is not None:
+        rows = of_rows("PostgreSQL", passage.snapshots, passage.segments)
+        found = _record(rows, since, until)
+        if found is not None and (found.whole or partly is None):
+            return found
     if partly is not None:
         return partly
     from vsek.app import JOURNAL_DAYS
 
     raise ServiceError(
-        f"No journal tells of {when(since)} and later: it is kept for {JOURNAL_DAYS} days, on the "
-        "machine that led then",
-        remedy="Ask for a later time, or on that machine",
+        f"No journal tells of {when(since)} and later: it is kept for {JOURNAL_DAYS} days",
+        remedy="Ask for a later time",
         error_id="journal_gone",
     )
 

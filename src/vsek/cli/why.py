@@ -12,16 +12,19 @@ import typer
 
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
-from vsek.domain.ids import CallId, is_call_id
+from vsek.domain.ids import CallId, is_call_id, time_of_call_id
 from vsek.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
     from vsek.settings import Settings
     from vsek.store.calls import CallView
+    from vsek.store.journal_past import Passage
     from vsek.switchboard.history import Chronicle, Gaps
     from vsek.switchboard.why import Account
 
 DIFFERENT = 1
+CLOCKS_S = 3600.0
+"""By so much the clocks of two machines may differ at the most."""
 
 
 def why(
@@ -67,7 +70,7 @@ class _Found:
 
 async def _find(settings: Settings, call_id: CallId) -> _Found:
     """The call's account, from the first place that holds its journal."""
-    from vsek.store import calls, journal
+    from vsek.store import calls, journal_past
     from vsek.switchboard.history import of_folders
 
     call: CallView | None = None
@@ -81,7 +84,8 @@ async def _find(settings: Settings, call_id: CallId) -> _Found:
                     raise
             found = _explain(of_folders(settings.journal_folder), call_id)
             if found is None:
-                shipped = await journal.passage(connection, call_id)
+                since = time_of_call_id(call_id) - CLOCKS_S
+                shipped = await journal_past.of_call(connection, call_id, since)
                 found = _explain([] if shipped is None else [_shipped(shipped)], call_id)
     except ServiceError as error:
         away = error
@@ -111,10 +115,10 @@ def _explain(chronicles: list[Chronicle], call_id: CallId) -> tuple[Account, Gap
     return None
 
 
-def _shipped(shipped: Any) -> Chronicle:
+def _shipped(shipped: Passage) -> Chronicle:
     from vsek.switchboard.history import of_rows
 
-    return of_rows("PostgreSQL", shipped.snapshots, shipped.batches)
+    return of_rows("PostgreSQL", shipped.snapshots, shipped.segments)
 
 
 def _unknown(call_id: str) -> InputError:
@@ -131,8 +135,8 @@ def _gone(call: CallView) -> ServiceError:
     from vsek.app import JOURNAL_DAYS
 
     return ServiceError(
-        f"The journal of call {call.id} ({output.shown(call.received_at)}) is not kept here any "
-        f"more: it is kept for {JOURNAL_DAYS} days, on the machine that led then",
+        f"The journal of call {call.id} ({output.shown(call.received_at)}) is not kept any "
+        f"more: it is kept for {JOURNAL_DAYS} days",
         remedy=f"vsek call show {call.id} tells who was chosen, and how many might have been",
         error_id="journal_gone",
     )

@@ -38,4 +38,15 @@ def new_call_id(now: float) -> CallId:
 
 def is_call_id(text: str) -> bool:
     """Whether ``text`` could be a call's id."""
-    return _CALL_ID.match(text) is not None
+    if _CALL_ID.match(text) is None:
+        return False
+    try:
+        time_of_call_id(CallId(text))
+    except ValueError:
+        return False
+    return True
+
+
+def time_of_call_id(call_id: CallId) -> float:
+    """When the call began, to the second (Unix seconds). Raises ``ValueError`` for another id."""
+    return datetime.strptime(f"{call_id[:13]}+0000", "%y%m%d-%H%M%S%z").timestamp()

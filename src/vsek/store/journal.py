@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from vsek.store import journal_past
 from vsek.store.pool import UNREACHABLE, as_service_error
 from vsek.store.records import StaleEpochError
 
@@ -76,20 +77,6 @@ _BASE_SQL = """
 SELECT s.number, s.body FROM vsek.journal_snapshots s, vsek.journal j
 WHERE s.number <= j.seq ORDER BY s.number DESC LIMIT 1
 """
-# What stands in a record stands in it as text.
-_HOLDING_SQL = """
-SELECT min(first) FROM vsek.journal_batches WHERE position($1::bytea IN body) > 0
-"""
-# A row is written after what it tells of has happened.
-_SNAPSHOT_BY_SQL = """
-SELECT max(number) FROM vsek.journal_snapshots WHERE at < to_timestamp($1)
-"""
-_SNAPSHOT_BEFORE_SQL = """
-SELECT number, body FROM vsek.journal_snapshots WHERE number < $1 ORDER BY number DESC LIMIT 1
-"""
-_SNAPSHOTS_SINCE_SQL = """
-SELECT number, body FROM vsek.journal_snapshots WHERE number >= $1 ORDER BY number
-"""
 _BATCHES_SQL = "SELECT first, body FROM vsek.journal_batches WHERE last > $1 ORDER BY first"
 _TRY_SQL = "SELECT pg_try_advisory_lock($1)"
 _RENEW_SQL = "SELECT 1"
@@ -110,16 +97,6 @@ class ShippedJournal:
     """Number and file content of the newest snapshot that a start can use."""
     batches: tuple[tuple[int, bytes], ...]
     """First number and content of the segments after it, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A part of the journal that can be played back."""
-
-    snapshots: tuple[tuple[int, bytes], ...]
-    """Number and file content of each."""
-    batches: tuple[tuple[int, bytes], ...]
-    """First number and content of the segments, in order."""
 
 
 async def shipped_to(conn: Connection) -> int | None:
@@ -150,6 +127,7 @@ async def begin_epoch(
     async with conn.transaction():
         number = int(await conn.fetchval(_BEGIN_SQL, known))
         if clear:
+            await journal_past.put_away(conn, None)
             await conn.execute(_CLEAR_SQL)
         remember(number)
     return number
@@ -170,7 +148,7 @@ async def ship(conn: Connection, mine: int, first: int, last: int, body: bytes) 
 
 
 async def ship_snapshot(conn: Connection, mine: int, number: int, body: bytes) -> None:
-    """Add the snapshot after the entry ``number``, and drop what no start needs any more.
+    """Add the snapshot after the entry ``number``; what no start needs any more is put away.
 
     Raises ``StaleEpochError`` when ``mine`` is not the newest epoch.
     """
@@ -180,6 +158,7 @@ async def ship_snapshot(conn: Connection, mine: int, number: int, body: bytes) -
         await conn.execute(_PUT_SNAPSHOT_SQL, number, body)
         oldest = await conn.fetchval(_OLDEST_KEPT_SQL, KEEP_SNAPSHOTS)
         if oldest is not None:
+            await journal_past.put_away(conn, oldest)
             await conn.execute(_DROP_SNAPSHOTS_SQL, oldest)
             await conn.execute(_DROP_BATCHES_SQL, oldest)
 
@@ -191,34 +170,6 @@ async def load(conn: Connection) -> ShippedJournal:
         snapshot = None if row is None else (row["number"], row["body"])
         rows = await conn.fetch(_BATCHES_SQL, 0 if snapshot is None else snapshot[0])
     return ShippedJournal(snapshot, tuple((row["first"], row["body"]) for row in rows))
-
-
-async def passage(conn: Connection, text: str) -> Passage | None:
-    """The journal from the last snapshot before ``text`` stands in it first; ``None``: it never
-    does."""
-    async with conn.transaction(isolation="repeatable_read", readonly=True):
-        first = await conn.fetchval(_HOLDING_SQL, text.encode())
-        if first is None:
-            return None
-        return await _passage(conn, first)
-
-
-async def stretch(conn: Connection, since: float) -> Passage:
-    """The journal from the last snapshot before ``since`` (Unix seconds); from its beginning where
-    there is none."""
-    async with conn.transaction(isolation="repeatable_read", readonly=True):
-        return await _passage(conn, (await conn.fetchval(_SNAPSHOT_BY_SQL, since) or 0) + 1)
-
-
-async def _passage(conn: Connection, first: int) -> Passage:
-    before = await conn.fetchrow(_SNAPSHOT_BEFORE_SQL, first)
-    base = 0 if before is None else before["number"]
-    snapshots = await conn.fetch(_SNAPSHOTS_SINCE_SQL, base)
-    batches = await conn.fetch(_BATCHES_SQL, base)
-    return Passage(
-        tuple((row["number"], row["body"]) for row in snapshots),
-        tuple((row["first"], row["body"]) for row in batches),
-    )
 
 
 class Lease:

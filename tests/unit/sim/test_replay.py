@@ -58,7 +58,7 @@ def busy_day(folder: Path, under: Rules, *, calls: int = 500, every_s: float = 1
         at += stream.expovariate(1 / every_s)
         client = stream.choice(CLIENTS)
         patience_s, talk_s = stream.expovariate(1 / 90), stream.lognormvariate(4.0, 0.6)
-        day.dial(Caller(at, client, f"+4930{number}", patience_s, talk_s))
+        day.dial(Caller(at, client, f"+4930{number}", "", patience_s, talk_s))
     day.pause(1000.0, "a3", 600.0)
     day.tell(4000.0, AgentReachable(AgentId("a4"), reachable=False))
     return day

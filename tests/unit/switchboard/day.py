@@ -23,7 +23,8 @@ from vsek.call import events as ev
 from vsek.call.decide import decide
 from vsek.call.model import AgentEntry, ClientScript, Directory, new_state
 from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId
-from vsek.domain.records import CallClosed, CallStep
+from vsek.domain.records import CallClosed, CallStep, Record
+from vsek.switchboard.owner import records_among
 
 BEGIN = 1_790_000_000.0
 
@@ -51,6 +52,7 @@ class Caller:
     at: float
     client: str
     number: str = ""
+    name: str = ""
     patience_s: float = 600.0
     talk_s: float = 60.0
 
@@ -67,6 +69,7 @@ class Day:
     now: float = BEGIN
     steps: dict[CallId, list[tuple[str, dict[str, str]]]] = field(default_factory=dict)
     closed: dict[CallId, CallClosed] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.journal = journal_in(self.folder)
@@ -109,7 +112,11 @@ class Day:
         self.tell(
             caller.at,
             ev.CallArrived(
-                call_id, channel_id, (f"+49{caller.client}",), caller_number=caller.number
+                call_id,
+                channel_id,
+                (f"+49{caller.client}",),
+                caller_number=caller.number,
+                caller_name=caller.name,
             ),
         )
 
@@ -132,7 +139,9 @@ class Day:
     def decide(self, event: ev.Event) -> None:
         """As the switchboard does it."""
         number = self.journal.append(event, self.now)
-        for effect in decide(self.state, event, self.now):
+        effects = decide(self.state, event, self.now)
+        self.records += records_among(effects)
+        for effect in effects:
             self._do(effect)
         if self.snapshot_every and number % self.snapshot_every == 0:
             self.journal.snapshot(self.state)
