@@ -228,10 +228,8 @@ class Index:
         self.ready[agent_id] = profile
 
     def unset_ready(self, agent_id: AgentId) -> None:
-        """The agent is not ready any more, if ever."""
-        profile = self.ready.pop(agent_id, None)
-        if profile is None:
-            return
+        """The agent is not ready any more."""
+        profile = self.ready.pop(agent_id)
         for queue in profile.ready:
             queue.discard(agent_id)
         profile.idle -= 1

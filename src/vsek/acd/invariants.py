@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import msgspec
@@ -10,6 +11,7 @@ from vsek.acd.errors import AcdError
 from vsek.acd.explain import standings
 from vsek.acd.matching import keeper
 from vsek.acd.state import AWAY, Acd, AgentState, CallState, QueuedCall
+from vsek.acd.treatment import look_again_at
 
 _WITH_TIMER = {AgentState.OFFERED: "ring", AgentState.WRAP_UP: "wrap", AgentState.PARKED: "park"}
 _WITH_CALL = (AgentState.OFFERED, AgentState.TALKING, AgentState.WRAP_UP)
@@ -81,13 +83,18 @@ def _waiting(acd: Acd, call: QueuedCall) -> list[str]:
         for standing in standings(acd, call)
         if standing.entitled
     ]
-    if call.held and (keeper(acd, call) is None or call.timer is None):
-        broken.append(f"call {call.call_id} is kept for nobody, or for ever")
+    if call.held and keeper(acd, call) is None:
+        broken.append(f"call {call.call_id} is kept for nobody")
     if call.held == (call.call_id in acd.index):
         broken.append(f"call {call.call_id} is held ({call.held}), and so in a lane or not")
-    circles = acd.rules.group(call.group).circles
-    if call.circles < len(circles) and call.timer is None:
-        broken.append(f"call {call.call_id} has circles to come and no timer")
+    circles = acd.rules.group(call.group).circles[call.circles :]
+    moments = [call.arrival + circle.after_s for circle in circles[:1]]
+    moments += [call.hold_until] if call.held else []
+    treated = look_again_at(acd, call, call.queued_at) is not None
+    if (call.timer is not None) != (treated or bool(moments)):
+        broken.append(f"call {call.call_id} has a timer for nothing, or none")
+    elif call.timer is not None and call.timer.deadline > min(moments, default=math.inf):
+        broken.append(f"call {call.call_id} is woken too late")
     return broken
 
 
@@ -109,6 +116,7 @@ def _indexes(acd: Acd) -> list[str]:
     must(acd.index.by_group == fresh.index.by_group, "waiting calls are counted wrongly")
     must(acd.index.by_client == fresh.index.by_client, "clients' calls are indexed wrongly")
     must(acd.index.known == fresh.index.known, "known callers are indexed wrongly")
+    must(acd.index.graduates == fresh.index.graduates, "learners are indexed wrongly")
     must(not acd.unmatched_agents and not acd.unmatched_calls, "somebody was not matched")
     return broken
 

@@ -240,7 +240,7 @@ class Acd(msgspec.Struct, dict=True):
                 return float(agent.calls), agent.idle_rank
             case Order.LEAST_TALK:
                 return agent.talked_s, agent.idle_rank
-            case Order.FIXED:
+            case _:  # FIXED
                 return float(self.rules.agent(agent.agent_id).position), agent.idle_rank
 
     # Calls

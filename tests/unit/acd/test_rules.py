@@ -24,6 +24,7 @@ from vsek.acd.events import (
     AgentRemoved,
     CallQueued,
     RulesChanged,
+    TimerDue,
 )
 from vsek.acd.explain import standings
 from vsek.acd.invariants import check
@@ -832,6 +833,30 @@ def test_a_new_call_comes_before_a_less_urgent_one_for_which_an_agent_came() -> 
     made = offers(match(house.acd, house.now))
     check(house.acd)
     assert [(offer.call_id, offer.agent_id) for offer in made] == [("c2", BERT), ("c1", ANNA)]
+
+
+def test_agents_who_are_alike_come_in_one_moment() -> None:
+    house = House(ANNA, BERT, CARL)
+    for agent_id in (ANNA, BERT, CARL):
+        house.pause(agent_id)
+    house.call("c1", arrival=10)
+    house.call("c2", arrival=5)
+    for agent_id in (CARL, ANNA, BERT):
+        take(house.acd, AgentReadied(agent_id), house.now)
+    made = offers(match(house.acd, house.now))
+    check(house.acd)
+    assert [(offer.call_id, offer.agent_id) for offer in made] == [("c2", CARL), ("c1", ANNA)]
+
+
+def test_late_timers_of_calls_are_dropped() -> None:
+    rules = rulebook(groups={"": Group(circles=(Circle(0, Admits.TEAM), Circle(9, Admits.TEAM)))})
+    house = House(rules=rules)
+    house.call("c1")
+    timer = house.acd.calls[CallId("c1")].timer
+    assert timer is not None
+    assert house.send(TimerDue(timer.name, timer.generation - 1)) == []
+    house.hangs_up("c1")
+    assert house.send(TimerDue(timer.name, timer.generation)) == []
 
 
 # Wrap-up without an end
