@@ -25,7 +25,7 @@ from vsek.acd import events as ev
 from vsek.acd.rules import Action
 from vsek.domain.ids import AgentId, CallId
 from vsek.sim.house import House, Shift
-from vsek.sim.load import Caller, Load
+from vsek.sim.load import Caller, Fate, Load
 from vsek.sim.measure import Tally
 
 
@@ -39,7 +39,7 @@ class Distribution(Protocol):
 class _Desk:
     """One agent, as the simulation sees them."""
 
-    __slots__ = ("free_at", "present", "since", "shift")
+    __slots__ = ("free_at", "present", "since")
 
     def __init__(self) -> None:
         self.present = False
@@ -81,9 +81,7 @@ class Engine:
         """How many callers will call again."""
         self._timers: dict[str, int] = {}
         self._desks = {agent_id: _Desk() for agent_id in house.agents}
-        self._at_once = not (
-            self._habits.answer_s or self._habits.refuses or self._habits.misses
-        )
+        self._at_once = not (self._habits.answer_s or self._habits.refuses or self._habits.misses)
         self._handlers: dict[type, Callable[[Any], None]] = {
             fx.Offer: self._ring,
             fx.WithdrawOffer: self._stop_ringing,
@@ -141,7 +139,7 @@ class Engine:
         known: tuple[AgentId, ...] = ()
         if caller.known is not None:
             known = (caller.known,)
-            caller.reach_s = self._reach_s(caller.known)
+            caller.reach_s = self._reach_s(caller, caller.known)
         self.live[caller.call_id] = caller
         if caller.patience_s != math.inf:
             self._at(self.now + caller.patience_s, self._give_up, caller)
@@ -157,10 +155,14 @@ class Engine:
             )
         )
 
-    def _reach_s(self, agent_id: AgentId) -> float | None:
-        desk = self._desks.get(agent_id)
-        if desk is None or not desk.present:
+    def _reach_s(self, caller: Caller, agent_id: AgentId) -> float | None:
+        desk = self._desks[agent_id]
+        if not desk.present:
             return None
+        if not self._at_once:
+            fate, caller.reach_takes_s = self._load.ring(caller)
+            if fate is not Fate.TAKEN:
+                return math.inf
         return max(0.0, desk.free_at - self.now)
 
     def _give_up(self, caller: Caller) -> None:
@@ -239,16 +241,14 @@ class Engine:
             desk.free_at = self.now + caller.talk_s + habits.wrap_up_s
             self._at(self.now, self._tell, ev.OfferAccepted(offer.offer_id))
             return
-        chance = self._load.chance(caller)
+        fate, after_s = self._load.ring(caller)
         caller.offers += 1
-        fate = chance.random()
-        after_s = chance.expovariate(1 / habits.answer_s) if habits.answer_s else 0.0
         rules = self._house.rules
-        if fate < habits.misses:
+        if fate is Fate.MISSED:
             desk.free_at = self.now + rules.ring_timeout_s + rules.rona_park_s
             return
         at = self.now + min(after_s, 0.99 * rules.ring_timeout_s)
-        if fate < habits.misses + habits.refuses:
+        if fate is Fate.REFUSED:
             desk.free_at = at + rules.refusal_park_s
             failed = ev.OfferFailed(offer.offer_id, ev.OfferFailure.REFUSED)
             self._at(at, self._tell, failed)

@@ -8,7 +8,7 @@ from random import Random
 
 import msgspec
 
-from vsek.acd.rules import AgentRules, Clearance, ClientRules, Group, Rules
+from vsek.acd.rules import Admits, AgentRules, Circle, Clearance, ClientRules, Group, Rules
 from vsek.domain.ids import AgentId, ClientId
 
 
@@ -37,20 +37,27 @@ def generated(
     groups: int = 20,
     clients: int = 200,
     hold_s: float = 0.0,
+    widen_s: float | None = None,
     seed: int = 1,
 ) -> House:
     """A house of even groups in which each agent is trained for the share ``skills`` of them.
 
     Who is trained for what is drawn, but evenly: no group has more than one agent more than
-    another. Within a group clients are called as often as Zipf's law says.
+    another. Within a group clients are called as often as Zipf's law says. ``hold_s``: so long a
+    call is kept for the agent who knows the matter. ``widen_s``: who has waited so long may be
+    served by everybody.
     """
     names = [f"group-{number}" for number in range(1, groups + 1)]
     per_agent = max(1, round(skills * groups))
     stream = Random(f"{seed} house")  # noqa: S311 - a simulation has to be repeatable
     trained = _spread(names, agents, per_agent, stream)
     ids = [AgentId(f"agent-{number}") for number in range(1, agents + 1)]
+    group = Group()
+    if widen_s is not None:
+        circles = (Circle(0.0, Admits.TRAINED), Circle(widen_s, Admits.OVERFLOW))
+        group = Group(circles=circles, overflow_to=tuple(names))
     rules = Rules(
-        groups={name: Group() for name in names},
+        groups=dict.fromkeys(names, group),
         clients={
             ClientId(f"client-{number + 1}"): ClientRules(names[number % groups], hold_s=hold_s)
             for number in range(clients)

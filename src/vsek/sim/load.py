@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from enum import Enum
 from itertools import accumulate
 from random import Random
 
@@ -26,6 +27,8 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
     """Mean; lognormal."""
     talk_cv: float = 1.23
     """Standard deviation of the talk over its mean."""
+    exponential: bool = False
+    """Talks are exponential instead: what the formula assumes."""
     patience_s: float = 348.0
     """Mean; exponential."""
     steadfast: float = 0.0
@@ -56,6 +59,14 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
         return self.answer_s + self.talk_s + self.wrap_up_s
 
 
+class Fate(Enum):
+    """What becomes of an offer."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    MISSED = "missed"
+
+
 class Caller:
     """One call to come, and what became of it."""
 
@@ -73,6 +84,7 @@ class Caller:
         "patience_s",
         "quiet",
         "reach_s",
+        "reach_takes_s",
         "sure",
         "talk_s",
     )
@@ -83,6 +95,7 @@ class Caller:
         attempt: int,
         client_id: ClientId,
         arrival: float,
+        *,
         patience_s: float,
         talk_s: float,
     ) -> None:
@@ -99,8 +112,10 @@ class Caller:
         """Who talked with the person last."""
         self.sure = False
         self.reach_s: float | None = None
-        """In how many seconds from its arrival the call could be with ``known``; ``None``: never,
-        as far as can be told."""
+        """In how many seconds from its arrival ``known`` could be rung (infinite: never would
+        answer); ``None``: is not signed in."""
+        self.reach_takes_s = 0.0
+        """How long it would ring there."""
         self.agent_id: AgentId | None = None
         """Who is rung, or talks."""
         self.answered_at: float | None = None
@@ -145,14 +160,20 @@ class Load:
         habits = self.habits
         stay = self._stream("steadfast").random if habits.steadfast else None
         patience, leaving = self._stream("patience").expovariate, 1 / habits.patience_s
-        talk, (mean, spread) = self._stream("talk").lognormvariate, self._talk
+        talk = self._stream("talk")
         pick, clients, weights = self._stream("client").choices, self._clients, self._weights
         for number, arrival in enumerate(self._arrivals()):
             (client_id,) = pick(clients, cum_weights=weights)
             patience_s = patience(leaving)
             if stay is not None and stay() < habits.steadfast:
                 patience_s = math.inf
-            yield Caller(number, 0, client_id, arrival, patience_s, talk(mean, spread))
+            talk_s = self._talk_s(talk)
+            yield Caller(number, 0, client_id, arrival, patience_s=patience_s, talk_s=talk_s)
+
+    def _talk_s(self, stream: Random) -> float:
+        if self.habits.exponential:
+            return stream.expovariate(1 / self.habits.talk_s)
+        return stream.lognormvariate(*self._talk)
 
     def _arrivals(self) -> Iterator[float]:
         stream = self._stream("arrival")
@@ -183,8 +204,8 @@ class Load:
             caller.attempt + 1,
             caller.client_id,
             arrival,
-            stream.expovariate(1 / habits.patience_s),
-            stream.lognormvariate(*self._talk),
+            patience_s=stream.expovariate(1 / habits.patience_s),
+            talk_s=self._talk_s(stream),
         )
         following.known = caller.agent_id if served else caller.known
         following.sure = stream.random() < habits.sure
@@ -192,12 +213,18 @@ class Load:
         return following
 
     def chance(self, caller: Caller) -> Random:
-        """What happens at the offer that is being made for a call: a stream of its own."""
+        """What happens at the next offer for a call: a stream of its own."""
         return self._stream(f"offer {caller.number} {caller.attempt} {caller.offers}")
 
-    def chance_of_agent(self, agent_id: AgentId) -> Random:
-        """An agent's stream."""
-        return self._stream(f"agent {agent_id}")
+    def ring(self, caller: Caller) -> tuple[Fate, float]:
+        """What becomes of the next offer for a call, and after how many seconds of ringing."""
+        habits = self.habits
+        chance = self.chance(caller)
+        fate = chance.random()
+        after_s = chance.expovariate(1 / habits.answer_s) if habits.answer_s else 0.0
+        if fate < habits.misses:
+            return Fate.MISSED, math.inf
+        return (Fate.REFUSED if fate < habits.misses + habits.refuses else Fate.TAKEN), after_s
 
     def _stream(self, name: str) -> Random:
         return Random(f"{self._seed} {name}")  # noqa: S311 - a simulation has to be repeatable

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from typing import Self
 
 from vsek.domain.ids import ClientId
 from vsek.sim.load import Caller
@@ -78,7 +79,7 @@ class Figures:
         offered = self.calls - self.short
         return (self.abandoned - self.short) / offered if offered else 0.0
 
-    def __iadd__(self, other: Figures) -> Figures:
+    def __iadd__(self, other: Figures) -> Self:
         self.waits.extend(other.waits)
         for name in ("abandoned", "answered", "diverted", "in_time", "short", "waited"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -137,11 +138,12 @@ class Tally:
 class Reach:
     """Callers who called again and were recognised, while the agent who knows them was signed in.
 
-    *Attainable* is who could have been with that agent within the time that the call may be kept
-    (and before giving up) if the agent had been reserved at the moment of the call: the agent is
-    idle, or comes free within that time. That several callers may want the same agent at once is
-    left out of it, and so is luck (an agent who happens to come free later, while the call still
-    waits): the first makes the bound higher than anybody can reach, the second can make up for it.
+    *Attainable* is who could have been with that agent if the agent had been reserved at the moment
+    of the call: the agent is idle or comes free (talk, wrap-up and parking over) within the time
+    that the call may be kept, does not refuse or miss it, and the caller's patience lasts until the
+    answer. That several callers may want the same agent at once is left out of it, and so is luck
+    (an agent who happens to come free later, while the call still waits): the first makes the bound
+    higher than anybody can reach, the second can make up for it.
     """
 
     __slots__ = ("attainable", "callers", "reached", "reached_attainable", "waits_s")
@@ -159,9 +161,9 @@ class Reach:
         self.callers += 1
         self.waits_s += wait_s
         reached = caller.answered_at is not None and caller.agent_id == caller.known
-        attainable = (
-            caller.reach_s is not None and caller.reach_s <= min(within_s, caller.patience_s)
-        )
+        assert caller.reach_s is not None  # the agent is signed in
+        in_time = caller.reach_s <= within_s
+        attainable = in_time and caller.reach_s + caller.reach_takes_s <= caller.patience_s
         self.attainable += attainable
         self.reached += reached
         self.reached_attainable += reached and attainable

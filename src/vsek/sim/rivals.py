@@ -136,9 +136,7 @@ class Polling:
                 if self._may(agent_id, group, requires):
                     queue.members.append(member)
 
-    def _may(
-        self, agent_id: AgentId, group: str, requires: tuple[tuple[str, int], ...]
-    ) -> bool:
+    def _may(self, agent_id: AgentId, group: str, requires: tuple[tuple[str, int], ...]) -> bool:
         who = Who(self._rules.agent(agent_id))
         want = Want(group, requires, len(self._rules.group(group).circles), False)
         return isinstance(judge(want, self._rules.group(group), who), Tier)
