@@ -99,8 +99,9 @@ async def test_headers_arrive_as_they_were_sent(
     for dial, expected in CASES:
         told = await _told(asterisk, client, watcher, dial)
         for name, value in expected.items():
-            assert told[name].startswith(value), (dial, name, told[name])
-            assert value or not told[name], (dial, name, told[name])
+            got = told.get(name, "")  # what is not there is not passed
+            assert got.startswith(value), (dial, name, got)
+            assert value or not got, (dial, name, got)
 
 
 async def test_a_header_is_never_executed(
