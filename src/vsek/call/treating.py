@@ -275,6 +275,8 @@ def _no_callback(desk: Desk, call: Call, callback: Callback) -> None:
     callback.asking = CallingBack.OFFERED
     callback.attempts = 0
     desk.step(call, "callback_given_up")
+    if call.sound_id:
+        stop_sound(desk, call)
     desk.disarm_guard(call)
     resume(desk, call)
 
