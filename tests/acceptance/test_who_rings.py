@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
 import pytest
 from tests.acceptance.house import ALDER, BIRCH, CEDAR, Agent, Crew, House
 
 from vsek.demo.caller import Caller
 from vsek.demo.softphone import PhoneCall
+from vsek.domain.rulesfile import read_rules
+from vsek.store.rules import import_rules
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+FIR = "+49305550205"
 SETTINGS = {"VSEK_CALLS__RING_TIMEOUT_S": "2"}
 
 SOON_S = 0.5
@@ -222,3 +228,63 @@ async def test_a_telephone_cannot_send_the_caller_elsewhere(house: House, crew: 
     assert telephone.calls == 1
     assert elsewhere.phone.rings == []
     await house.wait_state(name, "parked")
+
+
+async def test_rules_that_change_while_a_caller_waits_and_another_talks(
+    house: House, crew: Crew
+) -> None:
+    (house.folder / "fir.yaml").write_text(f"""\
+clients:
+  - id: fir
+    name: Fir GmbH
+    numbers: {{did: ["{FIR}"]}}
+    requires: {{wood: 2}}
+    contacts: [{{name: F, email: notes@fir.example, notes: true}}]
+""")
+    await house.stack.cli("client", "import", house.folder / "fir.yaml")
+    anna, ben = await crew.agent(), await crew.agent()
+    caller = await crew.dial(FIR)
+    await house.wait_live(caller, "waiting")
+    assert not anna.phone.rings
+    assert not ben.phone.rings
+
+    async def rules(text: str) -> None:
+        """Past the command line, so that nobody but the database tells the switchboard."""
+        connection = await asyncpg.connect(house.stack.dsn)
+        try:
+            await import_rules(connection, read_rules(text, "rules.yaml"), by="test")
+        finally:
+            await connection.close()
+
+    await rules(
+        f"agents: {{{anna.id}: {{skills: {{wood: 1}}}}, {ben.id}: {{skills: {{wood: 3}}}}}}"
+    )
+    ringing = await ben.phone.ring(timeout_s=4 * SOON_S)
+    await ringing.answer()
+    await house.wait_live(caller, "talking")
+    assert not anna.phone.rings
+
+    # Who talks goes on talking, and the next caller is Anna's.
+    await rules(
+        f"agents: {{{anna.id}: {{skills: {{wood: 2}}}}, {ben.id}: {{cleared: {{'*': none}}}}}}"
+    )
+    other = await crew.dial(FIR)
+    await (await anna.phone.ring(timeout_s=4 * SOON_S)).answer()
+    await house.wait_live(other, "talking")
+    await house.wait_live(caller, "talking")
+    await caller.hang_up()
+    await house.wait_state(ben.id, "wrap_up")
+    await other.hang_up()
+    await house.wait_closed(caller, other)
+
+    # Closed for a while: the agents are free, and nobody rings.
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    await house.stack.cli(
+        "client", "instruct", "fir", "Geschlossen", "--until", tomorrow, "--closed"
+    )
+    late = await crew.dial(FIR)
+    await late.wait_ended(timeout_s=30)
+    calls = await house.wait_closed(caller, other, late)
+    assert [call["agent_id"] for call in calls] == [ben.id, anna.id, None]
+    assert calls[2]["reason"] == "closed"
+    await rules("{}")
