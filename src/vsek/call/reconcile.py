@@ -162,9 +162,11 @@ def _caller(desk: Desk, call: Call, world: Reconciled, briefed: set[str], happen
             _hear_on(desk, call, world, up, happen)
         case Stage.GREETING | Stage.ANNOUNCEMENT | Stage.NOTICE | Stage.CALLBACK:
             _leave_bridge(desk, call, world)
-            if not up:
+            if not call.sound_id:
+                pass  # keys are waited for
+            elif not up:
                 _start_again(desk, call)
-            elif call.sound_id and call.sound_id not in world.sounds:
+            elif call.sound_id not in world.sounds:
                 happen(desk, call, Happening.SOUND_DONE)
         case _:
             _leave_bridge(desk, call, world)
@@ -201,8 +203,7 @@ def _hear_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen
 
 def _start_again(desk: Desk, call: Call) -> None:
     """The answer never reached Asterisk, nor did what followed on it."""
-    if call.sound_id:
-        desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, call.media))
+    desk.do(do.Play(call.call_id, call.channel_id, call.sound_id, call.media))
 
 
 def _leave_bridge(desk: Desk, call: Call, world: Reconciled) -> None:

@@ -20,16 +20,16 @@ from tests.unit.call.world import (
     directory,
 )
 
-from vsek.acd.events import AgentReadied, TimerDue
+from vsek.acd.events import TimerDue
 from vsek.acd.rules import Action, ClientRules, Rules, Treatment
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call.model import Call, CallingBack, Directory, Outbound
 from vsek.call.treating import ATTEMPTS, MESSAGE_S, MOST_DIGITS, treat
-from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId
+from vsek.domain.ids import AgentId, ChannelId, ClientId
 from vsek.domain.ledger import Served
-from vsek.domain.outcomes import FALLBACK, MESSAGE, PROMISED, Finding, Outcome, Stage
+from vsek.domain.outcomes import MESSAGE, PROMISED, Finding, Outcome, Stage
 
 NUMBER = "+49301234567"
 FORWARD = ChannelId("vsekcall-k1-f1")
@@ -266,6 +266,15 @@ def test_the_failure_of_an_earlier_sound_is_not_that_of_this_one() -> None:
     effects = made.decide(ev.CommandFailed("Play", K1, CALLER, 0, "too late", "vsekcall-k1-s1"))
     assert effects == [do.StopSound(K1, CALLER, "vsekcall-k1-s1")]
     assert call_of(made).stage is Stage.NOTICE
+
+
+def test_another_group_may_serve_the_call_and_the_caller_hears_nothing_of_it() -> None:
+    made = waiting(known=book(Treatment(Action.REGROUP, "backup", after_s=5.0)))
+    made.timer()
+    made.settle()
+    assert made.kinds[K1][-1] == "regrouped"
+    assert made.state.acd.calls[K1].group == "backup"
+    assert made.asterisk.channels[CALLER].music
 
 
 # --- being called back --------------------------------------------------------------------------
@@ -742,6 +751,7 @@ def test_who_was_not_joined_keeps_the_place(how: str) -> None:
         made.hear()
     else:
         made.asterisk.end(FORWARD)
+        made.deliver()
     made.settle()
     assert call_of(made).stage is Stage.WAITING
     assert made.state.acd.calls[K1].arrival == call_of(made).received_at
@@ -988,10 +998,10 @@ def test_the_ledger_tells_of_a_call_that_was_promised_a_call_back() -> None:
     made.recovered()
 
 
-def test_a_call_without_any_of_it_is_as_before() -> None:
+def test_who_is_served_at_once_is_not_treated() -> None:
     made = house(ANNA, BERT)
     made.asterisk.call(TREAT_NOW)
     made.settle()
-    made.decide(AgentReadied(ANNA))
-    assert made.state.calls[CallId("k1")].leg is not None
-    assert FALLBACK
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    assert made.kinds[K1] == ["arrived", "greeting", "offered", "music"]
