@@ -26,6 +26,8 @@ CALLER = "in"
 FALLBACK_CONTEXT = "vsek-fallback"
 """Where the dialplan serves a caller whom it took out of our hands."""
 LEG = "leg"
+GONE_REMEMBERED = 2_000
+"""Of so many channels it is known that their end was told: far more than end in a second."""
 
 
 class Translator:
@@ -43,6 +45,7 @@ class Translator:
         self._reader = Reader(country, area)
         self._clock = clock
         self._recognise = recognise
+        self._gone: dict[str, None] = {}
 
     def translate(self, event: AriEvent) -> ev.Event | None:
         """The input that the event is, or ``None`` if it concerns no call."""
@@ -58,11 +61,13 @@ class Translator:
             case ChannelHangupRequest() if event.cause or not event.channel.id.startswith(OURS):
                 # The first sign of the end, about 2 ms before the others. On a leg it counts only
                 # with its cause: that tells a refusal from a fault.
-                return ev.ChannelGone(ChannelId(event.channel.id), event.cause or 0)
+                return self._ended(event.channel.id, event.cause or 0)
             case ChannelDestroyed():
-                return ev.ChannelGone(ChannelId(event.channel.id), event.cause)
+                return self._ended(event.channel.id, event.cause)
             case StasisEnd() if not event.channel.id.startswith(OURS):
-                # A hang-up was reported before this, so the dialplan has taken the caller.
+                if event.channel.id in self._gone:
+                    return None
+                # A hang-up would have been reported before this: the dialplan took the caller.
                 return ev.CallerDiverted(ChannelId(event.channel.id))
             case ChannelEnteredBridge() if event.channel is not None and event.bridge.id.startswith(
                 OURS
@@ -70,6 +75,16 @@ class Translator:
                 return ev.Joined(ChannelId(event.channel.id))
             case _:
                 return _of_media(event)
+
+    def _ended(self, channel_id: str, cause: int) -> ev.ChannelGone | None:
+        """Asterisk tells the end of a channel two to four times. The first counts, whatever comes
+        after it; each of the others would be an entry in the journal and a decision."""
+        if channel_id in self._gone:
+            return None
+        self._gone[channel_id] = None
+        if len(self._gone) > GONE_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
+        return ev.ChannelGone(ChannelId(channel_id), cause)
 
     def _entered(self, event: StasisStart) -> ev.Event | None:
         kind, *rest = event.args or [""]

@@ -12,7 +12,7 @@ from vsek.ari._generated import events as ari
 from vsek.ari.base import Event as AriEvent
 from vsek.call import events as ev
 from vsek.domain.ids import CallId, ChannelId
-from vsek.switchboard.translate import Translator
+from vsek.switchboard.translate import GONE_REMEMBERED, Translator
 
 CHANNEL = {
     "id": "1700000000.5",
@@ -104,3 +104,22 @@ LEG = "vsekcall-260101-000000-abcdef.1"
 )
 def test_other_events(given: AriEvent, expected: ev.Event | None) -> None:
     assert Translator("DE").translate(given) == expected
+
+
+def test_the_end_of_a_channel_is_told_once() -> None:
+    translator = Translator("DE")
+    asked = event(ari.ChannelHangupRequest, channel=channel(), cause=32)
+    ends = [
+        asked,
+        event(ari.ChannelHangupRequest, channel=channel(), cause=16),
+        event(ari.StasisEnd, channel=channel()),
+        event(ari.ChannelDestroyed, channel=channel(), cause=16, cause_txt=""),
+    ]
+    told = [translator.translate(end) for end in ends]
+    assert told == [ev.ChannelGone(ChannelId("1700000000.5"), 32), None, None, None]
+    other = event(ari.ChannelDestroyed, channel=channel(id=LEG), cause=21, cause_txt="")
+    assert translator.translate(other) == ev.ChannelGone(ChannelId(LEG), 21)
+    for number in range(GONE_REMEMBERED):
+        later = event(ari.ChannelHangupRequest, channel=channel(id=f"1800000000.{number}"))
+        assert translator.translate(later) is not None
+    assert translator.translate(asked) is not None, "forgotten by then: nobody ends that late"
