@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from tests.unit.acd.faults import FAULTS
 
 from vsek.acd.diagram import agents_diagram, agents_table
 from vsek.acd.state import AgentState
@@ -35,3 +36,9 @@ def test_the_diagram_shows_every_state_and_the_detours() -> None:
 
 def test_the_table_has_a_row_for_each_input() -> None:
     assert "| released | ! | ! | ! | WRAP_UP | ! | ! | ! |" in agents_table()
+
+
+def test_the_faults_that_are_seen_are_listed() -> None:
+    text = (DOCS / "acd.md").read_text()
+    listed = [line[4:] for line in text.splitlines() if line.startswith("  * ")]
+    assert listed == [fault.what for fault in FAULTS]
