@@ -70,7 +70,12 @@ def field_name(location: Sequence[str | int]) -> str:
     """A location as people write it: ``clients[2].numbers.did[0]``."""
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            # A key is whatever somebody wrote.
+            word = part if part.isprintable() and part else repr(part)
+            text += f".{word}" if text else word
     return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 
+import msgspec
 import structlog
 
 from vsek.acd.hours import Closure, DayHours, OpenSpan
@@ -28,6 +29,7 @@ from vsek.domain.client import Screening as WantedScreening
 from vsek.domain.directory import ClientEntry, Directory
 from vsek.domain.distribution import AgentRules as WantedAgent
 from vsek.domain.distribution import GroupRules as WantedGroup
+from vsek.domain.distribution import RuleBook
 from vsek.domain.distribution import Target as WantedTarget
 from vsek.domain.hours import DayRule, Hours, public_holidays
 from vsek.domain.ids import AgentId, ClientId
@@ -167,22 +169,29 @@ def rules(directory: Directory, calls: CallSettings, media: Callable[[str], str]
     Times that the rules leave open come from the settings. Who has no rules of their own, client
     or agent, does not stand in them: the distribution has a default for each.
     """
-    book = directory.rules
     clients = {
         client_id: _client_rules(entry, media) for client_id, entry in directory.clients.items()
     }
-    times = {
-        "ring_timeout_s": calls.ring_timeout_s,
-        "rona_park_s": calls.rona_park_s,
-        "refusal_park_s": calls.refusal_park_s,
-        **book.times.model_dump(exclude_none=True),
-    }
     nothing = ClientRules()
-    return Rules(
-        **times,
-        version=directory.rules_version,
+    return with_book(
+        Rules(
+            ring_timeout_s=calls.ring_timeout_s,
+            rona_park_s=calls.rona_park_s,
+            refusal_park_s=calls.refusal_park_s,
+            version=directory.rules_version,
+            clients={client_id: own for client_id, own in clients.items() if own != nothing},
+        ),
+        directory.rules,
+    )
+
+
+def with_book(rules: Rules, book: RuleBook) -> Rules:
+    """``rules`` with the house's part as it stands in ``book``; the clients' part stays, and so do
+    the times that the book leaves open."""
+    return msgspec.structs.replace(
+        rules,
+        **book.times.model_dump(exclude_none=True),
         groups={name: _group(group) for name, group in book.groups.items()},
-        clients={client_id: own for client_id, own in clients.items() if own != nothing},
         agents={AgentId(name): _agent(agent) for name, agent in book.agents.items()},
     )
 

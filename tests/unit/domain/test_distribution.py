@@ -25,11 +25,12 @@ from vsek.domain.distribution import (
     mistakes,
     unserved,
 )
+from vsek.domain.ids import ClientId
 from vsek.domain.rulesfile import RulesFile, read_rules, write_rules
 from vsek.domain.treatments import Do
 from vsek.domain.yamlfile import FileError, read_clients, write_clients
 from vsek.settings import CallSettings, Settings
-from vsek.switchboard.directory import for_calls, rules
+from vsek.switchboard.directory import for_calls, rules, with_book
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 EXAMPLE = DOCS / "example-rules.yaml"
@@ -193,6 +194,7 @@ more: x
         ),
         "line 19: more: is unknown here (given: 'x'). Known: groups, agents, times",
     ]
+    assert told('"\\e[31m": x\n')[0].startswith("line 1: '\\x1b[31m': is unknown here")
     assert told("- a\n") == ["line 1: the file holds no rules. Known: groups, agents, times"]
     assert "needs key: value lines below it" in told("groups: [a]\n")[0]
     assert "times: needs key" in told("times: 5\n")[0]
@@ -391,6 +393,16 @@ def test_the_house_rules_as_the_distribution_gets_them() -> None:
         {"office": acd.Clearance.TRAINED, "medical": acd.Clearance.LEARNING},
     )
     assert (made.ring_timeout_s, made.shift_gap_s, made.version) == (15, 14_400, 3)
+
+
+def test_a_past_day_can_be_played_back_under_another_book() -> None:
+    own = {ClientId("a"): acd.ClientRules(hold_s=5)}
+    then = acd.Rules(ring_timeout_s=12, redial_s=60, version=4, clients=own)
+    made = with_book(then, example().book)
+    assert (made.clients, made.version) == (own, 4)
+    assert (made.ring_timeout_s, made.redial_s) == (15, 300)
+    assert set(made.groups) == {"medical", "office", "backup"}
+    assert with_book(made, RuleBook()).agents == {}
 
 
 def test_treatments_stored_without_sounds_can_be_read() -> None:
