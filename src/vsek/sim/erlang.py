@@ -63,3 +63,28 @@ def erlang_a(arrivals: float, service: float, patience: float, agents: int) -> E
         queue=length,
         occupancy=(busy_below + agents * above) / total / agents,
     )
+
+
+def floor(
+    arrivals: float, service: float, patience: float, agents: int, share: float
+) -> tuple[float, float]:
+    """What nobody can undercut if each agent may take only ``share`` of the calls, and each call
+    only ``share`` of the agents: probability that a call has to wait, and mean wait of all calls.
+
+    With k agents idle at most ``share * k`` of the calls find one of them; another waits at least
+    for the first of its own agents, unless its caller gives up before. The numbers of idle agents
+    are those of one pool.
+    """
+    load = arrivals * service
+    weight = weights = 1.0
+    found = 0.0
+    for idle in range(1, agents + 1):
+        weight *= (agents - idle + 1) / load
+        weights += weight
+        found += min(1.0, share * idle) * weight
+    all_busy = erlang_a(arrivals, service, patience, agents).waits
+    # ``all_busy`` has the states with a queue as well; ``weights`` begins with one state of it.
+    below = (1.0 - all_busy) / (weights - 1.0)
+    waits = 1.0 - found * below
+    first_of_own = share * agents / service + 1.0 / patience
+    return waits, waits / first_of_own

@@ -147,6 +147,8 @@ class Load:
         Poisson process, or over a day as ``curve`` has it."""
         self.habits = habits
         self.calls = calls
+        self.steadfast: set[CallId] = set()
+        """Calls of those who never give up, as far as they have come."""
         self._seed = seed
         self._per_s = per_s
         self._curve = curve
@@ -168,7 +170,10 @@ class Load:
             if stay is not None and stay() < habits.steadfast:
                 patience_s = math.inf
             talk_s = self._talk_s(talk)
-            yield Caller(number, 0, client_id, arrival, patience_s=patience_s, talk_s=talk_s)
+            caller = Caller(number, 0, client_id, arrival, patience_s=patience_s, talk_s=talk_s)
+            if patience_s == math.inf:
+                self.steadfast.add(caller.call_id)
+            yield caller
 
     def _talk_s(self, stream: Random) -> float:
         if self.habits.exponential:

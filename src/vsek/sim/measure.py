@@ -167,3 +167,23 @@ class Reach:
         self.attainable += attainable
         self.reached += reached
         self.reached_attainable += reached and attainable
+
+    @property
+    def share(self) -> float:
+        """Share of the callers who reached the agent."""
+        return self.reached / self.callers if self.callers else 0.0
+
+    @property
+    def best(self) -> float:
+        """Share for whom it was attainable."""
+        return self.attainable / self.callers if self.callers else 0.0
+
+    @property
+    def strict(self) -> float:
+        """Share of those for whom it was attainable who reached the agent."""
+        return self.reached_attainable / self.attainable if self.attainable else 0.0
+
+    @property
+    def mean_wait_s(self) -> float:
+        """Mean wait of these callers."""
+        return self.waits_s / self.callers if self.callers else 0.0
