@@ -180,7 +180,8 @@ class Engine:
         within_s = None
         if caller.reach_s is not None:
             within_s = self._house.rules.client(caller.client_id).hold_s
-        self.tally.over(caller, self.now, diverted=diverted, within_s=within_s)
+        since = caller.arrival - self._start
+        self.tally.over(caller, self.now, since, diverted=diverted, within_s=within_s)
 
     def _perhaps_again(self, caller: Caller) -> None:
         following = self._load.again(caller, self.now)
@@ -222,13 +223,21 @@ class Engine:
     def _pause(self, agent_id: AgentId) -> None:
         desk = self._desks[agent_id]
         desk.present = False
-        self.tally.present_s += self.now - desk.since
+        self._was_there(agent_id, self.now)
         self._tell(ev.AgentPaused(agent_id, "away"))
 
     def _close(self, now: float) -> None:
-        for desk in self._desks.values():
+        for agent_id, desk in self._desks.items():
             if desk.present:
-                self.tally.present_s += max(0.0, now - desk.since)
+                self._was_there(agent_id, now)
+
+    def _was_there(self, agent_id: AgentId, until: float) -> None:
+        present_s, since = self.tally.present_s, self._desks[agent_id].since
+        present_s[agent_id] = present_s.get(agent_id, 0.0) + max(0.0, until - since)
+
+    def _is_busy(self, agent_id: AgentId, seconds: float) -> None:
+        busy_s = self.tally.busy_s
+        busy_s[agent_id] = busy_s.get(agent_id, 0.0) + seconds
 
     # Offers
 
@@ -236,7 +245,7 @@ class Engine:
         caller, habits = self.live[offer.call_id], self._habits
         caller.agent_id = offer.agent_id
         desk = self._desks[offer.agent_id]
-        self.tally.offers += 1
+        self.tally.offers += not caller.quiet
         if self._at_once:
             desk.free_at = self.now + caller.talk_s + habits.wrap_up_s
             self._at(self.now, self._tell, ev.OfferAccepted(offer.offer_id))
@@ -255,7 +264,7 @@ class Engine:
         else:
             desk.free_at = at + caller.talk_s + habits.wrap_up_s
             self._at(at, self._tell, ev.OfferAccepted(offer.offer_id))
-        self.tally.busy_s += at - self.now
+        self._is_busy(offer.agent_id, at - self.now)
 
     def _stop_ringing(self, effect: fx.WithdrawOffer) -> None:
         caller = self.live[CallId(effect.offer_id.rpartition(".")[0])]
@@ -269,7 +278,8 @@ class Engine:
         caller.answered_at, caller.expected_s = self.now, effect.expected_s
         self._over(caller, diverted=False)
         self.talking[caller.call_id] = caller
-        self.tally.busy_s += caller.talk_s + self._habits.wrap_up_s
+        assert caller.agent_id is not None  # who was rung
+        self._is_busy(caller.agent_id, caller.talk_s + self._habits.wrap_up_s)
         self._at(self.now + caller.talk_s, self._hang_up, caller)
 
     def _hang_up(self, caller: Caller) -> None:

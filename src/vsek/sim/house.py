@@ -47,7 +47,8 @@ def generated(
     call is kept for the agent who knows the matter. ``widen_s``: who has waited so long may be
     served by everybody.
     """
-    names = [f"group-{number}" for number in range(1, groups + 1)]
+    digits = len(str(groups))
+    names = [f"group-{number:0{digits}}" for number in range(1, groups + 1)]
     per_agent = max(1, round(skills * groups))
     stream = Random(f"{seed} house")  # noqa: S311 - a simulation has to be repeatable
     trained = _spread(names, agents, per_agent, stream)
@@ -71,21 +72,28 @@ def generated(
     return House(rules, dict.fromkeys(ids, (Shift(),)), weights)
 
 
-def of_rules(rules: Rules, agents: int | None = None) -> House:
+def of_rules(
+    rules: Rules, agents: int | None = None, *, clients: int = 200, hold_s: float = 0.0
+) -> House:
     """A house with these rules. Without ``agents`` those whom the rules name work there, else so
-    many; whom the rules do not name have all defaults. All clients are called equally often."""
+    many; whom the rules do not name have all defaults. Where the rules name no clients there are
+    so many, equally many in each group. All clients are called equally often."""
+    if not rules.clients:
+        names = list(rules.groups) or [""]
+        own = {
+            ClientId(f"client-{number + 1}"): ClientRules(names[number % len(names)], hold_s=hold_s)
+            for number in range(clients)
+        }
+        rules = msgspec.structs.replace(rules, clients=own)
     ids = list(rules.agents)
     more = (AgentId(f"agent-{number}") for number in count(1))
     while len(ids) < (agents or 0):
         agent_id = next(more)
         if agent_id not in rules.agents:
             ids.append(agent_id)
-    clients = list(rules.clients) or [ClientId("client-1")]
-    return House(
-        rules,
-        dict.fromkeys(ids[: agents or None], (Shift(),)),
-        dict.fromkeys(clients, 1.0),
-    )
+    always = (Shift(),)
+    shifts: dict[AgentId, tuple[Shift, ...]] = dict.fromkeys(ids[:agents] or [next(more)], always)
+    return House(rules, shifts, dict.fromkeys(rules.clients, 1.0))
 
 
 def in_shifts(

@@ -12,10 +12,11 @@ from array import array
 from collections.abc import Iterable
 from typing import Self
 
-from vsek.domain.ids import ClientId
+from vsek.domain.ids import AgentId, ClientId
 from vsek.sim.load import Caller
 
 SHORT_S = 5.0
+SLOT_S = 1800.0
 
 
 class Figures:
@@ -92,18 +93,21 @@ class Tally:
     def __init__(self, within_s: float = 20.0) -> None:
         self.within_s = within_s
         self.by_client: dict[ClientId, Figures] = {}
-        self.busy_s = 0.0
-        """Time that agents spent with calls: ringing, talk and wrap-up."""
-        self.present_s = 0.0
-        """Time that agents were signed in and not paused."""
+        self.busy_s: dict[AgentId, float] = {}
+        """Time that each agent spent with calls: ringing, talk and wrap-up."""
+        self.present_s: dict[AgentId, float] = {}
+        """Time that each agent was signed in and not paused."""
+        self.slots: dict[int, Slot] = {}
+        """By the number of the ``SLOT_S`` in which a call arrived, from the start."""
         self.offers = 0
         self.reach = Reach()
-        self.expected: list[tuple[float, float]] = []
-        """Wait that was expected when the call began to wait, and the wait until the answer."""
 
-    def over(self, caller: Caller, now: float, *, diverted: bool, within_s: float | None) -> None:
-        """A call is answered, or its caller is gone. ``within_s``: how long the call might be kept
-        for the agent who knows the matter; ``None`` if that agent was not signed in."""
+    def over(
+        self, caller: Caller, now: float, since: float, *, diverted: bool, within_s: float | None
+    ) -> None:
+        """A call is answered, or its caller is gone; ``since`` the start so many seconds had gone
+        by at its arrival. ``within_s``: how long the call might be kept for the agent who knows
+        the matter; ``None`` if that agent was not signed in."""
         if caller.quiet:
             return
         figures = self.by_client.get(caller.client_id)
@@ -114,8 +118,10 @@ class Tally:
         figures.add(wait_s, answered=answered, diverted=diverted, within_s=self.within_s)
         if within_s is not None:
             self.reach.add(caller, wait_s, within_s)
-        if answered and caller.expected_s is not None and caller.expected_s > 0:
-            self.expected.append((caller.expected_s, wait_s))
+        slot = self.slots.setdefault(int(since / SLOT_S), Slot())
+        slot.calls += 1
+        slot.waits_s += wait_s
+        slot.abandoned += not answered and not diverted and wait_s > SHORT_S
 
     def total(self) -> Figures:
         """All calls."""
@@ -132,7 +138,24 @@ class Tally:
     @property
     def occupancy(self) -> float:
         """Share of their time that agents spent with calls."""
-        return self.busy_s / self.present_s if self.present_s else 0.0
+        present_s = sum(self.present_s.values())
+        return sum(self.busy_s.values()) / present_s if present_s else 0.0
+
+    def occupancies(self) -> list[float]:
+        """That share of each agent who was there, the busiest first."""
+        shares = [self.busy_s.get(one, 0.0) / s for one, s in self.present_s.items() if s]
+        return sorted(shares, reverse=True)
+
+
+class Slot:
+    """Calls that arrived in one part of the day."""
+
+    __slots__ = ("abandoned", "calls", "waits_s")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.waits_s = 0.0
+        self.abandoned = 0
 
 
 class Reach:

@@ -25,6 +25,9 @@ RIVALS: dict[str, Callable[[House], Distribution]] = {
     "vsek": lambda house: Vsek(house.rules),
     "polling": lambda house: Polling(house.rules),
     "leastrecent": lambda house: Polling(house.rules, Strategy.LEASTRECENT),
+    "pool": lambda house: Vsek(
+        msgspec.structs.replace(house.rules, groups={}, clients={}, agents={})
+    ),
 }
 """By the name that the command line knows."""
 

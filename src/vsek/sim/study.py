@@ -256,6 +256,19 @@ def speed(decisions: int) -> Section:
     )
 
 
+def conduct(name: str, calls: int | None = None, jobs: int = 1) -> Section:
+    """The study of that name, as published unless a number of calls (per run) is given."""
+    match name:
+        case "pooling":
+            return pooling(calls or 350_000, jobs)
+        case "known":
+            return known(calls or 60_000, jobs)
+        case "expected":
+            return expected(calls or 80_000)
+        case _:
+            return speed(calls or 100_000)
+
+
 _POOLING_TEXT = """
 {agents} agents, 20 groups of clients that are called equally often, each agent trained for 100, 50
 or 20 % of the groups (drawn, but evenly); talks lognormal with a mean of 120 s and a coefficient of

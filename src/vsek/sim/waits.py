@@ -75,8 +75,8 @@ class LastWait:
 
 
 class Handling:
-    """Calls ahead in the group, each for the mean handling time over the number of agents who may take them and are there,
-    less those ahead who will have given up."""
+    """Calls ahead in the group, each for the mean handling time over the number of agents who are
+    there and may take it, less those ahead who will have given up."""
 
     def __init__(self, handling_s: float, patience_s: float) -> None:
         self._handling_s = handling_s
