@@ -58,8 +58,8 @@ def passes(source: Path, *arguments: str) -> bool:
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.what for fault in FAULTS])
 def test_a_fault_is_seen(fault: Fault, tmp_path: Path) -> None:
     source = faulty_copy(fault, tmp_path)
-    by_case = not passes(source, *CASES)
-    assert by_case or not passes(source, "-c", WALKS)
+    by_walk = not passes(source, "-c", WALKS)  # sees most of them sooner
+    assert by_walk or not passes(source, *CASES)
 
 
 @pytest.mark.long
