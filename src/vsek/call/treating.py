@@ -295,7 +295,7 @@ def _promise(desk: Desk, call: Call, number: str) -> None:
 
 
 def _ask_for_message(desk: Desk, call: Call) -> str:
-    media = message_prompt(desk, call)
+    media = _sound(desk, call, "voicemail")
     if not media:
         return "there is no announcement"
     desk.step(call, "voicemail")
@@ -303,16 +303,16 @@ def _ask_for_message(desk: Desk, call: Call) -> str:
     return ""
 
 
-def message_prompt(desk: Desk, call: Call) -> str:
-    """What callers hear before they leave a message; empty: they cannot be told that they are
-    recorded."""
-    said = _sound(desk, call, "voicemail")
-    return f"{said},{desk.state.directory.announcements['tone']}" if said else ""
-
-
 def message_prompted(desk: Desk, call: Call) -> None:
-    """The tone was heard: out of the queue, and record."""
+    """The announcement was heard, or the tone after it: out of the queue, and record.
+
+    One after the other, because of a list Asterisk tells only whether the last could be played.
+    """
     call.sound_id = ""
+    tone = desk.state.directory.announcements["tone"]
+    if call.media != tone:
+        play(desk, call, tone)
+        return
     before = call.screened.recordings if call.screened is not None else 0
     call.message = f"{RECORDINGS}{call.call_id}-{before + 1}"
     call.outcome_if_left = Outcome.VOICEMAIL
@@ -324,7 +324,7 @@ def message_prompted(desk: Desk, call: Call) -> None:
 
 
 def message_untold(desk: Desk, call: Call) -> None:
-    """The announcement could not be played, so nothing is recorded: the caller goes on waiting."""
+    """It could not be played, so nothing is recorded: the caller goes on waiting."""
     call.sound_id = ""
     desk.step(call, "untreated", action=Action.VOICEMAIL, reason="the announcement failed")
     resume(desk, call)

@@ -195,6 +195,20 @@ async def test_a_sound_of_the_same_name_is_heard_twice(line: Line) -> None:
     await line.watcher.next(events.PlaybackFinished)
 
 
+async def test_a_sound_that_cannot_be_played_says_so(line: Line) -> None:
+    ends = {
+        "sound:/nowhere/at-all": "failed",
+        MEDIA: "done",
+    }
+    for media, state in ends.items():
+        assert await line.ask("POST", f"channels/CALLER/play/{SOUND}", media=media) == 201
+        if media == MEDIA:  # stopped, as it is when an agent picks up
+            await line.watcher.next(events.PlaybackStarted)
+            assert await line.ask("DELETE", f"playbacks/{SOUND}") == 204
+        finished = await line.watcher.next(events.PlaybackFinished)
+        assert finished.playback.state == state, media
+
+
 async def test_who_hears_a_sound_is_joined_after_it(line: Line, phone: Softphone) -> None:
     await line.leg_up(phone)
     assert await line.bridge() == 200

@@ -9,8 +9,15 @@ import pytest
 from tests.integration.store.makers import T0, FakeSounds, client, closed, file_of, opened, step
 
 from vsek.domain.ids import CallId
-from vsek.domain.note import MAX_ATTACHED_BYTES, NoteDraft, NoteKind, NoteRequest, RecordingFate
-from vsek.domain.outcomes import FALLBACK, Finding, Outcome, Stage
+from vsek.domain.note import (
+    MAX_ATTACHED_BYTES,
+    Action,
+    NoteDraft,
+    NoteKind,
+    NoteRequest,
+    RecordingFate,
+)
+from vsek.domain.outcomes import FALLBACK, PROMISED, Finding, Outcome, Stage
 from vsek.domain.records import NOTHING_SAID, CallClosed, RecordingMade
 from vsek.errors import InputError
 from vsek.store import calls, clients, recordings, records
@@ -316,3 +323,37 @@ async def test_recordings_go_some_time_after_their_note_was_taken(
     assert await recordings.expire(conn, 30, now=OVER + 300 * day) == 0
     left = await conn.fetch("SELECT call_id FROM vsek.recordings WHERE wav IS NOT NULL")
     assert [row["call_id"] for row in left] == ["c2"]
+
+
+@pytest.mark.parametrize(("shown", "keyed"), [("+49301234567", ""), ("", "030 7654321")])
+async def test_a_promised_call_back_is_a_note_with_the_number_and_what_to_do(
+    conn: Connection, outbox: NoteOutbox, known: None, shown: str, keyed: str
+) -> None:
+    promised = step("c1", 1, kind="callback_promised", detail={"number": keyed or shown})
+    end = lost_call(outcome=Outcome.CALLBACK, stage=Stage.ANNOUNCEMENT, reason=PROMISED)
+    await records.apply(conn, [opened(caller_number=shown), promised, end], 1)
+    request = await leaving(outbox, OVER)
+    assert request is not None
+    assert (request.kind, request.action) == (NoteKind.CALLBACK, Action.CALL_BACK)
+    assert request.caller.number_dictated == ("+49307654321" if keyed else shown)
+    assert request.screening is None
+
+
+async def test_a_forwarded_call_is_a_note_with_the_number_and_the_time_talked(
+    conn: Connection, outbox: NoteOutbox, known: None
+) -> None:
+    told = step("c1", 1, kind="forwarded", detail={"number": "+493098765432"})
+    end = lost_call(
+        outcome=Outcome.FORWARDED,
+        stage=Stage.FORWARDED,
+        reason="forward_hangup",
+        answered_at=OVER - 60.0,
+        ended_at=OVER,
+    )
+    await records.apply(conn, [opened(), told, end], 1)
+    request = await leaving(outbox, OVER)
+    assert request is not None
+    assert request.kind is NoteKind.FORWARDED
+    assert request.call is not None
+    assert (request.call.forwarded_to, request.call.talked_s) == ("+493098765432", 60.0)
+    assert request.incomplete is False

@@ -53,7 +53,7 @@ DEAD_MAN_S = 15.0
 PATIENT_S = 12.0
 """How long an agent who picked up listens to nothing."""
 FALLBACK_S = 10.0
-_TELLS_OF_RECORDING = ("sound:/prompt", "sound:/voicemail,")
+_TELLS_OF_RECORDING = ("sound:/prompt", "sound:/voicemail")
 _RECORDS = (CallOpened, CallStep, CallClosed, NoteDueMoved, RecordingMade)
 
 
@@ -85,7 +85,7 @@ class Watched(Asterisk):
     def execute(self, command: do.Command) -> int:
         before = self.pairs()
         status = super().execute(command)
-        told = isinstance(command, do.Play) and command.media.startswith(_TELLS_OF_RECORDING)
+        told = isinstance(command, do.Play) and command.media in _TELLS_OF_RECORDING
         if told and status < 400:
             self.prompted.add(command.channel_id)
         if isinstance(command, do.Record) and status < 400:

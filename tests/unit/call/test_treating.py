@@ -80,6 +80,12 @@ def until(made: House, stage: Stage) -> House:
     raise AssertionError(f"never {stage}: {made.kinds[K1]}")
 
 
+def hear_out(made: House) -> None:
+    """What the caller hears comes to its end."""
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+
+
 def guard(made: House) -> None:
     """The call's guard timer runs out."""
     generation, deadline = made.state.timers[f"guard:{K1}"]
@@ -134,8 +140,7 @@ def test_an_announcement_is_heard_once_and_then_the_music_again() -> None:
     assert sound(made) == "sound:/soon"
     assert made.state.acd.calls[K1].agent_id is None, "keeps the place"
     assert made.asterisk.channels[CALLER].music == ""
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     assert call_of(made).stage is Stage.WAITING
     assert made.asterisk.channels[CALLER].music == "client-treat"
 
@@ -144,8 +149,7 @@ def test_who_hears_it_ring_is_answered_for_an_announcement_and_hears_music_from_
     made = until(waiting(TREAT_RING), Stage.NOTICE)
     assert made.asterisk.channels[CALLER].state == "Up"
     assert f"guard:{K1}" not in made.state.timers
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     assert made.asterisk.channels[CALLER].music == "client-treat-ring"
 
 
@@ -163,10 +167,8 @@ def test_an_agent_who_picks_up_cuts_an_announcement_short() -> None:
 def test_who_was_screened_hears_music_while_the_agent_listens() -> None:
     known = book(Treatment(Action.ANNOUNCE, "sound:/soon", after_s=5.0), client="screen")
     made = waiting(SCREEN, NUMBER, known=known)
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
+    hear_out(made)
     made.examined(Finding.SPEECH, 2.0)
     made.settle()
     until(made, Stage.NOTICE)
@@ -227,8 +229,7 @@ def test_a_caller_who_hangs_up_while_rung_leaves_what_was_wanted_undone() -> Non
     made = waiting(known=known)
     made.register(ANNA)
     made.settle()
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     made.asterisk.end(CALLER)
     made.settle()
     assert ended(made)[:2] == (Outcome.ABANDONED, Stage.WAITING)
@@ -289,8 +290,7 @@ def test_key_1_promises_to_call_the_number_that_the_caller_shows() -> None:
     made.settle()
     assert K1 not in made.state.acd.calls
     assert sound(made) == "sound:/callback_thanks"
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     assert ended(made) == (Outcome.CALLBACK, Stage.ANNOUNCEMENT, PROMISED)
     assert CALLER not in made.asterisk.channels
     assert not made.state.acd.recent, "who was served has no claim to the old place"
@@ -306,8 +306,7 @@ def test_who_hangs_up_during_the_thanks_was_promised_it_all_the_same() -> None:
 
 def test_the_offer_stands_while_the_caller_waits() -> None:
     made = until(waiting(), Stage.CALLBACK)
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     assert made.asterisk.channels[CALLER].music
     press(made, "27")
     assert call_of(made).stage is Stage.WAITING
@@ -351,12 +350,10 @@ def test_who_shows_no_number_that_can_be_called_keys_it_in_and_confirms_it(numbe
     digits = [f"digit_{digit}" for digit in "0301234"]
     assert check == ["callback_check", *digits, "callback_confirm"]
     press(made, "7")
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     press(made, "1")
     assert made.kinds[K1][-2:] == ["callback_number", "callback_promised"]
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     assert ended(made)[0] is Outcome.CALLBACK
 
 
@@ -408,8 +405,7 @@ def test_without_keys_the_number_is_read_back_and_then_given_up() -> None:
 
 def test_who_keys_in_nothing_waits_on() -> None:
     made = asked_for_a_number()
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     made.timer()
     made.settle()
     assert call_of(made).stage is Stage.WAITING
@@ -437,8 +433,7 @@ def test_an_agent_who_picks_up_while_a_number_is_keyed_in() -> None:
 
 def test_a_call_is_offered_a_call_back_once() -> None:
     made = until(waiting(), Stage.CALLBACK)
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     assert untreated(made, Action.CALLBACK) == "was offered before"
 
 
@@ -459,10 +454,11 @@ def test_the_fallback_does_not_undo_a_promise() -> None:
 def recording() -> House:
     known = book(Treatment(Action.VOICEMAIL, after_s=3.0))
     made = until(waiting(known=known), Stage.VOICEMAIL)
-    assert sound(made) == "sound:/voicemail,sound:/tone"
+    assert sound(made) == "sound:/voicemail"
+    hear_out(made)
+    assert sound(made) == "sound:/tone"
     assert K1 in made.state.acd.calls
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     assert made.asterisk.channels[CALLER].recording == call_of(made).message == "vsek/k1-1"
     assert K1 not in made.state.acd.calls
     return made
@@ -505,15 +501,13 @@ def test_who_hangs_up_before_the_tone_has_left_no_message() -> None:
 def test_the_message_of_a_caller_who_was_screened_has_a_name_of_its_own() -> None:
     known = book(Treatment(Action.VOICEMAIL, after_s=3.0), client="screen")
     made = waiting(SCREEN, NUMBER, known=known)
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
+    hear_out(made)
     made.examined(Finding.SPEECH, 2.0)
     made.settle()
     until(made, Stage.VOICEMAIL)
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
+    hear_out(made)
     made.asterisk.end(CALLER)
     made.settle()
     kept = {m.kind: m.name for m in made.made}
@@ -539,6 +533,7 @@ def test_nobody_is_recorded_who_was_not_told_of_it(how: str) -> None:
 def test_a_recording_that_asterisk_refuses_ends_with_thanks_and_a_note() -> None:
     known = book(Treatment(Action.VOICEMAIL, after_s=3.0))
     made = until(waiting(known=known), Stage.VOICEMAIL)
+    hear_out(made)
     made.asterisk.sound_ends(CALLER)
     made.deliver()
     made.fail(K1, 500)
@@ -857,9 +852,9 @@ def test_a_message_is_asked_for_again_unless_it_is_being_recorded() -> None:
     assert "Play" not in names(made.sent)
     lost(made).sound_ends(CALLER)
     recovered(made)
-    assert sound(made) == "sound:/voicemail,sound:/tone"
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    assert sound(made) == "sound:/voicemail"
+    hear_out(made)
+    hear_out(made)
     lost(made)
     recovered(made)
     assert made.asterisk.channels[CALLER].recording
@@ -875,7 +870,7 @@ def test_a_message_whose_prompt_was_never_begun() -> None:
     made.timer()
     lost(made)
     recovered(made)
-    assert sound(made) == "sound:/voicemail,sound:/tone"
+    assert sound(made) == "sound:/voicemail"
 
 
 def test_a_recording_that_was_given_up_while_nobody_was_connected_is_stopped() -> None:
@@ -1002,6 +997,5 @@ def test_who_is_served_at_once_is_not_treated() -> None:
     made = house(ANNA, BERT)
     made.asterisk.call(TREAT_NOW)
     made.settle()
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    hear_out(made)
     assert made.kinds[K1] == ["arrived", "greeting", "offered", "music"]

@@ -289,6 +289,38 @@ def test_a_message_without_a_word_is_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "outcome", "german", "english"),
+    [
+        ("callback", "callback", "Rückrufwunsch", "Call back requested"),
+        ("forwarded", "forwarded", "Weitergeleiteter Anruf", "Forwarded call"),
+        ("voicemail", "voicemail", "Sprachnachricht", "Voice message"),
+    ],
+)
+def test_what_callers_got_instead_of_an_agent(
+    kind: str, outcome: str, german: str, english: str
+) -> None:
+    for language, what in (("de", german), ("en", english)):
+        words = WORDS[language]  # type: ignore[index]
+        for reason in ("caller_hangup", "found_gone", "promised"):
+            end = missed().model_dump()["call"] | {"outcome": outcome, "reason": reason}
+            end |= {"forwarded_to": "+493098765432"} if kind == "forwarded" else {}
+            rendered = _render(missed(call=end, kind=kind, language=language))
+            assert rendered.subject.startswith(f"{what}: ")
+            assert rendered.text.startswith(words.outcome[Outcome(outcome)])
+            assert ("+49 30 98765432" in rendered.text) == (kind == "forwarded")
+
+
+def test_who_was_asked_for_a_message_and_said_nothing() -> None:
+    end = missed().model_dump()["call"] | {"outcome": "voicemail", "reason": "message"}
+    told = [{"kind": "voicemail", "fate": "empty"}]
+    for language in ("de", "en"):
+        words = WORDS[language]
+        rendered = _render(missed(call=end, kind="voicemail", recordings=told, language=language))
+        assert rendered.subject.startswith(words.subject_missed)
+        assert rendered.text.startswith(words.no_message)
+
+
+@pytest.mark.parametrize(
     ("language", "subject", "more"),
     [
         ("de", "Abgewiesene Anrufe: 22. Juli 2026", "und 3 weitere"),

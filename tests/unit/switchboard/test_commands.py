@@ -150,6 +150,31 @@ async def test_a_leg_shows_the_client_and_takes_the_callers_codecs() -> None:
     assert "+49301" in body["variables"].values()
 
 
+FORWARD = ChannelId("vsekcall-call-f1")
+OUT = do.CreateForward(CALL, FORWARD, "+493098765", CALLER, "+4930555")
+
+
+@pytest.mark.parametrize(
+    ("trunk", "endpoint"),
+    [
+        ("PJSIP/{number}@carrier", "PJSIP/+493098765@carrier"),
+        ("PJSIP/carrier/sip:00{digits}@192.0.2.1", "PJSIP/carrier/sip:00493098765@192.0.2.1"),
+    ],
+)
+async def test_a_call_leaves_over_the_trunk_with_a_number_of_ours(
+    trunk: str, endpoint: str
+) -> None:
+    asterisk = Asterisk()
+    commander = AriCommander(asterisk, "vsek", print, trunk)
+    commander.connected = True
+    commander.send(OUT)
+    ((method, uri, query, body, lane),) = asterisk.requests
+    assert (method, uri, lane) == ("POST", "channels/create", FORWARD)
+    assert (query["endpoint"], query["channelId"]) == (endpoint, FORWARD)
+    assert body["variables"]["CONNECTEDLINE(num,i)"] == "+4930555"
+    assert body["variables"]["PJSIP_HEADER(add,X-vsek-Call)"] == CALL
+
+
 async def test_without_a_connection_nothing_is_sent() -> None:
     bench = Bench()
     bench.commander.connected = False
@@ -168,6 +193,12 @@ async def test_without_a_connection_nothing_is_sent() -> None:
         ),
         (CREATE, AriTimeout("late"), CommandFailed("CreateLeg", CALL, LEG, 0, "late")),
         (CREATE, AriDisconnected("cut"), None),
+        (OUT, reply(500, None), CommandFailed("CreateForward", CALL, FORWARD, 500, "None")),
+        (
+            do.Play(CALL, CALLER, "vsekcall-call-s1", "sound:/a"),
+            reply(500, None),
+            CommandFailed("Play", CALL, CALLER, 500, "None", "vsekcall-call-s1"),
+        ),
         (do.Dial(CALL, LEG, 30), reply(409, {"message": "dialled"}), None),
         (
             do.Dial(CALL, LEG, 30),

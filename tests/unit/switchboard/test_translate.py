@@ -99,6 +99,15 @@ LEG = "vsekcall-260101-000000-abcdef.1"
             ),
             ev.SoundDone("vsekcall-260101-000000-abcdef-s2", CallId("260101-000000-abcdef")),
         ),
+        (
+            event(
+                ari.PlaybackFinished,
+                playback={"id": "vsekcall-260101-000000-abcdef-s2", "state": "failed"},
+            ),
+            ev.SoundDone(
+                "vsekcall-260101-000000-abcdef-s2", CallId("260101-000000-abcdef"), played=False
+            ),
+        ),
         (event(ari.PlaybackFinished, playback={"id": "foreign", "state": "done"}), None),
     ],
 )
