@@ -196,6 +196,8 @@ more: x
     ]
     assert told('"\\e[31m": x\n')[0].startswith("line 1: '\\x1b[31m': is unknown here")
     assert told("- a\n") == ["line 1: the file holds no rules. Known: groups, agents, times"]
+    assert told("[" * 200_000) == ["line 1: The file holds too much. Split it"]
+    assert told("groups: " + "[" * 90 + "]" * 90) == ["line 1: The file holds too much. Split it"]
     assert "needs key: value lines below it" in told("groups: [a]\n")[0]
     assert "times: needs key" in told("times: 5\n")[0]
 
