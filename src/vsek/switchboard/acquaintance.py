@@ -56,7 +56,7 @@ AT_ONCE = 50
 DROPPED = 500
 """The oldest talks that make room together, about 8 ms; pages come free only if many go."""
 DROPPED_AT_MOST = 5_000
-BREATH_S = 0.005
+BREATH_S = 0.015
 """How long calls are served between two goes."""
 ASKED_FOR = 100
 """Calls asked for in one go."""
