@@ -178,7 +178,8 @@ def _other(settings: Settings, path: Path, past: Past) -> Rules:
             remedy="Name a YAML file of rules",
         ) from None
     file = read_rules(text, str(path))
-    wrong = mistakes(file.book, {agent.agent_id for agent in past.agents})
+    came = {event.agent_id for _, event in past.events}
+    wrong = mistakes(file.book, came | {agent.agent_id for agent in past.agents})
     if wrong:
         raise FileError(str(path), file.problems(wrong))
     then = past.rules[-1][1]
