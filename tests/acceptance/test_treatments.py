@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import wave
 from array import array
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,9 +15,15 @@ from tests.acceptance.house import Crew, House
 from tests.acceptance.test_screening import recording_in, step
 from tests.acceptance.test_what_is_heard import compare, heard_for, seconds_of
 
-from vsek.demo import audio, g711
+from vsek.demo import audio, g711, ledger
+from vsek.demo.caller import Caller
+from vsek.demo.events import eventually
 from vsek.demo.processes import free_port
+from vsek.demo.sipmessage import Dial
+from vsek.demo.stack import Stack
 from vsek.demo.trunkpeer import TrunkPeer
+from vsek.embedded.packages import find_tool
+from vsek.pbx.sounds import EspeakNg, SoundWorkshop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -179,3 +189,98 @@ async def test_an_agent_who_picks_up_cuts_an_announcement_short(house: House, cr
     assert audio.heard_in_order(found) == ["notice", agent.name], found
     voice_at = next(s.start_s for s in found if s.name == agent.name) + caller.media.opened_at
     assert voice_at - picked_up.at < 0.7, found
+
+
+@pytest.mark.long
+async def test_who_hides_the_number_keys_it_in_and_hears_it_read_back(
+    house: House, crew: Crew
+) -> None:
+    caller = await crew.dial(HAZEL, privacy="id")
+
+    async def offered() -> bool | None:
+        return True if "callback" in [call["stage"] for call in await house.stack.calls()] else None
+
+    await eventually(offered, "the offer", timeout_s=15.0)
+    caller.media.press("1")
+    await heard_for(caller, 2.0)
+    caller.media.press("0305512346#")
+    begin = len(caller.media.recording())
+    await heard_for(caller, 14.0)
+    read = audio.signal(caller.media.recording())[begin:]
+    caller.media.press("1")
+    await caller.wait_ended(timeout_s=15.0)
+    at = 0.0
+    words = ["null", "drei", "null", "fünf", "fünf", "eins", "zwei", "drei", "vier", "sechs"]
+    for word in words:
+        digit = await spoken(word)
+        match = audio.find(read[int(at * g711.RATE) :], digit)
+        assert match.score > 0.9, (word, match)
+        at += match.at_s + len(digit) / g711.RATE - 0.05
+    mail = await house.mailbox.mails.wait(
+        lambda mail: "30 5512346" in mail.text, "a note with the number", timeout_s=20.0
+    )
+    assert "RR" in mail.subject, mail.subject
+
+
+async def spoken(word: str) -> audio.Signal:
+    """A word as the house says it."""
+    wav = await EspeakNg(find_tool).speak(word, "de")
+    with wave.open(io.BytesIO(await SoundWorkshop(find_tool).to_telephone(wav, ".wav"))) as file:
+        return audio.signal(array("h", file.readframes(file.getnframes())))
+
+
+@pytest.mark.long
+async def test_who_says_nothing_has_left_no_message(house: House, crew: Crew) -> None:
+    caller = await crew.dial(IVY)
+    await step(house, caller, "recording")
+    await caller.wait_ended(timeout_s=25.0)
+    mail = await house.wait_mail(caller)
+    assert mail.subject.startswith("Missed call"), mail.subject
+    assert "left no message" in mail.text
+    assert recording_in(mail) is None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("who", ["caller", "number"])
+async def test_nobody_answers_and_either_side_hangs_up(
+    house: House, crew: Crew, peer: TrunkPeer, who: str
+) -> None:
+    await peer.start("180")
+    caller = await crew.dial(JUNIPER)
+    await house.wait_live(caller, "forwarding")
+    if who == "number":
+        (failed,) = await step(house, caller, "forward_failed")
+        assert failed["detail"]["reason"] == "no answer"
+        await house.wait_live(caller, "waiting")
+    await caller.hang_up()
+    (closed,) = await house.wait_closed(caller)
+    assert closed["outcome"] == "abandoned"
+    assert caller.statuses == [100, 180, 487]
+
+
+@pytest.mark.long
+async def test_a_forwarded_call_that_comes_back_is_not_answered(
+    house: House, tmp_path: Path
+) -> None:
+    """The trunk leads straight back to us, as when the client's number forwards all calls."""
+    port = free_port()
+    endpoint = f"PJSIP/loopback/sip:{JUNIPER}@127.0.0.1:{port};was={{number}}"
+    async with await Stack.start(
+        tmp_path / "vsek",
+        smtp=house.mailbox.address,
+        environment={"VSEK_OUTBOUND__ENDPOINT": endpoint, "VSEK_OUTBOUND__RING_S": "15"},
+        arguments=("--sip-port", str(port)),
+    ) as stack:
+        await stack.cli("client", "import", house.folder / "treated.yaml")
+        async with await Caller.dial(stack.sip, Dial(JUNIPER, caller="+49405559999")) as caller:
+
+            async def came_back() -> list[dict[str, Any]] | None:
+                calls = await ledger.read(stack.dsn)
+                kinds = [step["kind"] for call in calls for step in call["steps"]]
+                ours = [call for call in calls if call["outcome"] == "failed"]
+                return ours if ours and "forward_failed" in kinds else None
+
+            (ours,) = await eventually(came_back, "a call that came back", timeout_s=15.0)
+            assert (ours["reason"], ours["caller_number"]) == ("loop", JUNIPER)
+            assert [call["stage"] for call in await stack.calls()] == ["waiting"]
+            assert not caller.talking
