@@ -19,7 +19,20 @@ INTERRUPTED = 130
 try:
     import typer
 
-    from vsek.cli import agents, audit, calls, clients, notes, processes, replay, rules, run, why
+    from vsek.cli import (
+        agents,
+        audit,
+        bench,
+        calls,
+        clients,
+        notes,
+        processes,
+        replay,
+        rules,
+        run,
+        sim,
+        why,
+    )
     from vsek.cli.output import hint, shown
     from vsek.domain.yamlfile import FileError
     from vsek.errors import InputError, VsekError
@@ -59,6 +72,8 @@ processes.add_to(app)
 app.command("audit")(audit.audit)
 app.command("why")(why.why)
 app.command("replay")(replay.replay)
+app.command("bench")(bench.bench)
+app.add_typer(sim.app, name="sim")
 for _noun, _commands in (
     ("client", clients.app),
     ("agent", agents.app),
