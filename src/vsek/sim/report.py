@@ -25,6 +25,8 @@ class Series(NamedTuple):
     name: str
     x: Sequence[float]
     y: Sequence[float]
+    spread: Sequence[tuple[float, float]] = ()
+    """How far each value's interval reaches down and up."""
 
 
 class Chart(NamedTuple):
@@ -40,6 +42,8 @@ class Chart(NamedTuple):
     limit: float | None = None
     """A line across, with ``limit_name``."""
     limit_name: str = ""
+    log: bool = False
+    """Each line across stands for ten times the one below."""
 
 
 class Section(NamedTuple):
@@ -119,7 +123,13 @@ def _draw(chart: Chart, axes: object) -> None:
             places = [x + shift for x in series.x]
             axes.bar(places, series.y, width=width, label=series.name, color=colour)
         else:
-            axes.plot(series.x, series.y, label=series.name, color=colour, marker=".")
+            places = list(series.x)
+            axes.plot(places, series.y, label=series.name, color=colour, marker=".")
+        if series.spread:
+            reach = list(zip(*series.spread, strict=True))
+            axes.errorbar(
+                places, series.y, yerr=reach, fmt="none", ecolor="black", linewidth=0.8, capsize=2
+            )
     if chart.ticks:
         axes.set_xticks(range(len(chart.ticks)), chart.ticks)
     if chart.limit is not None:
@@ -127,7 +137,10 @@ def _draw(chart: Chart, axes: object) -> None:
             chart.limit, color="black", linewidth=1, linestyle="--", label=chart.limit_name
         )
     axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    if chart.log:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     if len(chart.series) > 1 or chart.limit is not None:

@@ -1,0 +1,1 @@
+"""Measured side by side: vsek, Asterisk's own ``Queue()`` and bare ``Dial()``."""

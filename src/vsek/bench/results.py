@@ -1,0 +1,139 @@
+"""What a benchmark leaves behind: plain data, written as JSON and read again."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from vsek.errors import InputError
+
+FORMAT: Final = 1
+
+
+class Competitor(enum.StrEnum):
+    """Who serves the calls."""
+
+    VSEK = "vsek"
+    QUEUE = "queue"
+    DIAL = "dial"
+
+    @property
+    def label(self) -> str:
+        """As in tables."""
+        return {"vsek": "vsek", "queue": "Queue()", "dial": "Dial()"}[self.value]
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """One competitor once."""
+
+    competitor: Competitor
+    round: int
+    calls: int
+    failed: int
+    """Calls that were not answered and ended as planned."""
+    values: dict[str, float]
+    """What the workload measures, by name: ``p50``, ``p99`` (milliseconds) …"""
+    samples: int = 0
+    """How many single times are behind them."""
+    cpu_ms: dict[str, float] = {}
+    """Processor time per call, by process: asterisk, serve, notes, postgres, sipp."""
+    others: float = 0.0
+    """Part of the machine (0 to 1) that programs which are not ours took meanwhile."""
+    dropped: int = 0
+    """Packets that the capture missed."""
+    trouble: str = ""
+    """Why there are no values."""
+
+
+class Case(msgspec.Struct, kw_only=True):
+    """One point of a workload, with all its runs."""
+
+    workload: str
+    name: str
+    """Unique within the workload: ``400 agents, 20/s``."""
+    agents: int
+    queues: int
+    rate: float
+    runs: list[Run] = []
+
+    def of(self, competitor: Competitor) -> list[Run]:
+        """Its runs of one competitor, in the order of rounds."""
+        return [run for run in self.runs if run.competitor is competitor]
+
+    def values(self, competitor: Competitor, name: str) -> list[float | None]:
+        """One value per round; ``None`` where the run has none."""
+        return [run.values.get(name) for run in self.of(competitor)]
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """On what it was measured."""
+
+    cores: int
+    processor: str
+    memory_gb: float
+    kernel: str
+    python: str
+    asterisk: str
+    sipp: str
+    vsek: str
+    pinned: bool
+    load_before: float
+    """The machine's load average of a minute when it began."""
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """Everything."""
+
+    format: int = FORMAT
+    began_at: str
+    """ISO 8601."""
+    took_s: float = 0.0
+    short: bool = False
+    machine: Machine
+    cases: list[Case] = []
+
+    def of(self, workload: str) -> list[Case]:
+        """The cases of one workload."""
+        return [case for case in self.cases if case.workload == workload]
+
+    def case(self, workload: str, name: str) -> Case:
+        """One case, which is made if it is not there yet."""
+        for case in self.of(workload):
+            if case.name == name:
+                return case
+        raise KeyError(name)
+
+
+def write(file: Path, report: Report) -> None:
+    """Writes ``report`` as JSON, in one step: whoever reads sees the old one or the new one."""
+    fresh = file.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    fresh.rename(file)
+
+
+def load(file: Path) -> Report:
+    """Reads what ``write`` wrote; raises ``InputError`` for anything else."""
+    try:
+        report = msgspec.json.decode(file.read_bytes(), type=Report)
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read: {error.strerror}", field="--from", value=str(file)
+        ) from None
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"{file} is no result of vsek bench: {error}",
+            field="--from",
+            value=str(file),
+            remedy="Name a results.json that vsek bench wrote",
+        ) from None
+    if report.format != FORMAT:
+        raise InputError(
+            f"{file} was written in format {report.format}, this vsek reads {FORMAT}",
+            field="--from",
+            value=str(file),
+            remedy="Measure again",
+        )
+    return report

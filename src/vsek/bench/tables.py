@@ -1,0 +1,136 @@
+"""Results for people: rows of tables, and the block of figures in the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from vsek.bench.bench import Goal, Workload
+from vsek.bench.results import Case, Competitor, Report
+from vsek.bench.stats import Estimate, estimate, ratio
+from vsek.errors import InputError
+
+_BEGIN: Final = "<!-- vsek bench: begin; written by the tool, changes are lost -->"
+_END: Final = "<!-- vsek bench: end -->"
+_ROOM: Final = 3
+"""With so many values a table of 80 columns has room for medians only."""
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def interval(found: Estimate | None, *, wide: bool = True) -> str:
+    """``4.1 (3.8-4.9)``; empty if there is nothing."""
+    if found is None:
+        return ""
+    if not wide or found.runs < 2:
+        return number(found.value)
+    return f"{number(found.value)} ({number(found.low)}-{number(found.high)})"
+
+
+def columns(workload: Workload) -> list[str]:
+    """The headings of a workload's table."""
+    return ["case", "", *workload.values, "vsek:", "failed", "others"]
+
+
+def rows(workload: Workload, cases: Sequence[Case]) -> list[list[str]]:
+    """A workload's table: medians with intervals, vsek's share of the others' value, failed calls,
+    and what other programs took of the machine."""
+    found = []
+    for case in cases:
+        measured = [who for who in Competitor if case.of(who)]
+        found += [[case.name, *_row(workload, case, who)] for who in measured]
+    return found
+
+
+def _row(workload: Workload, case: Case, competitor: Competitor) -> list[str]:
+    runs = case.of(competitor)
+    wide = len(workload.values) < _ROOM
+    cells = [competitor.label]
+    for name in workload.values:
+        values = [run.values[name] for run in runs if name in run.values]
+        cells.append(interval(estimate(values), wide=wide))
+    share = None
+    if competitor is not Competitor.VSEK:
+        ours = case.values(Competitor.VSEK, workload.key)
+        share = ratio(ours, case.values(competitor, workload.key))
+    failed = sum(run.failed for run in runs)
+    broken = sum(bool(run.trouble) for run in runs)
+    cells.append("" if share is None else number(share.value))
+    cells.append(f"{failed}" + (f" +{broken} runs" if broken else ""))
+    cells.append(f"{median(run.others for run in runs):.0%}")
+    return cells
+
+
+def machine(report: Report) -> str:
+    """On what it was measured, in a line or two."""
+    m = report.machine
+    others = [run.others for case in report.cases for run in case.runs]
+    pinned = "pinned" if m.pinned else "not pinned"
+    told = (
+        f"{m.cores} cores of {m.processor}, {m.memory_gb:g} GB, Linux {m.kernel}; "
+        f"Asterisk {m.asterisk}, SIPp {m.sipp}, Python {m.python}, vsek {m.vsek}; "
+        f"processes {pinned}; {report.began_at}"
+    )
+    if others and (share := median(others)) >= 0.1:
+        told += f". Other programs took {share:.0%} of the machine: times are too long"
+    return told
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
+
+
+def _grid(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = "|" + "---|" * len(heads)
+    return "\n".join([_line(heads), rule, *map(_line, lines)])
+
+
+def verdict(goal: Goal) -> str:
+    """In a word."""
+    if goal.met is None:
+        return "not measured"
+    return "yes" if goal.met else "NO"
+
+
+def markdown(report: Report, workloads: Sequence[Workload], charts: Sequence[str]) -> str:
+    """The figures as a part of a document; ``charts`` are paths of pictures."""
+    parts = [f"Measured on {machine(report)}."]
+    goals = [
+        [workload.id, goal.what, goal.wanted, goal.found, verdict(goal)]
+        for workload in workloads
+        for goal in workload.goals(report)
+    ]
+    parts.append(_grid(["", "goal", "wanted", "found", "met"], goals))
+    parts += [f"![{Path(chart).stem.replace('-', ' ')}]({chart})" for chart in charts]
+    for workload in workloads:
+        cases = report.of(workload.id)
+        if cases:
+            rounds = max(len(case.of(competitor)) for case in cases for competitor in Competitor)
+            head = f"**{workload.id}** {workload.title} ({workload.unit}, {rounds} rounds)"
+            parts.append(f"{head}\n\n{_grid(columns(workload), rows(workload, cases))}")
+    return "\n\n".join(parts)
+
+
+def fill(file: Path, text: str) -> None:
+    """Puts ``text`` between the marks in a document; raises ``InputError`` where there are none."""
+    try:
+        document = file.read_text()
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read: {error.strerror}", field="--docs", value=str(file)
+        ) from None
+    before, begin, rest = document.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise InputError(
+            f"{file} has no place for figures",
+            field="--docs",
+            value=str(file),
+            remedy=f"Put the two lines {_BEGIN} and {_END} where they shall stand",
+        )
+    file.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")

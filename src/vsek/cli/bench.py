@@ -1,0 +1,178 @@
+"""``vsek bench``: vsek beside Asterisk's own ``Queue()`` and ``Dial()``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vsek.cli import output, run
+from vsek.cli.run import Json
+from vsek.errors import InputError, ServiceError
+
+if TYPE_CHECKING:
+    from vsek.bench.bench import Workload
+    from vsek.bench.results import Report
+
+ROUNDS = 5
+"""Fewer say nothing about how far single runs lie apart."""
+
+
+def bench(
+    workloads: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORKLOAD]...", help="W1 W2 …; all.", show_default=False),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Say what can be measured.")] = False,
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, max=100, metavar="N", help="Rounds per case.")
+    ] = ROUNDS,
+    short: Annotated[bool, typer.Option("--short", help="Fewer and shorter cases.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where results.json and charts go. (default: a new one)"),
+    ] = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Show an earlier results.json."),
+    ] = None,
+    docs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Put the figures into this document."),
+    ] = None,
+    guard: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Fail if a ratio exceeds the limit stored there."),
+    ] = None,
+    pin: Annotated[bool, typer.Option(help="Pin processes to cores.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Measure vsek side by side with Asterisk's own Queue() and Dial().
+
+    Starts an Asterisk of its own; callers and agents are SIPp on loopback. Needs the right to
+    capture packets (root, or CAP_NET_RAW).
+    """
+    from vsek.bench import guard as guarding
+    from vsek.bench import results
+    from vsek.bench.workloads import chosen
+
+    wanted = chosen(workloads or [])
+    if show:
+        _list(wanted)
+        return
+    limits = guarding.load(guard) if guard is not None else []
+    if earlier is not None:
+        report = results.load(earlier)
+        folder = out
+    else:
+        folder = (out or Path(tempfile.mkdtemp(prefix="vsek-bench-"))).expanduser().resolve()
+        report = run.wait(_measure(wanted, folder, runs=runs, short=short, pin=pin))
+    charts = _charts(report, folder)
+    if as_json:
+        output.json(report)
+    else:
+        _print(report, wanted, folder)
+    if docs is not None:
+        _document(report, wanted, docs, charts)
+    found = guarding.violations(report, limits)
+    for violation in found:
+        output.hint(f"slower than allowed: {violation}")
+    if found:
+        raise typer.Exit(1)
+
+
+def _list(workloads: list[Workload]) -> None:
+    for workload in workloads:
+        typer.echo(f"{workload.id:<4}{workload.title}")
+
+
+async def _measure(
+    workloads: list[Workload], folder: Path, *, runs: int, short: bool, pin: bool
+) -> Report:
+    from vsek.bench import machine, results
+    from vsek.bench.bench import Bench
+    from vsek.demo.capture import Capture
+
+    if not Capture.allowed():
+        raise ServiceError(
+            "Packets cannot be captured, and all times are taken from packets",
+            remedy="Run it as root, or give the interpreter CAP_NET_RAW",
+        )
+    try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made: {error.strerror}", field="--out", value=str(folder)
+        ) from None
+    cores = machine.Cores(pin=pin)
+    began = time.monotonic()
+    report = results.Report(
+        began_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        short=short,
+        machine=machine.facts(asterisk="", pinned=cores.pinned),
+    )
+    with tempfile.TemporaryDirectory(prefix="vsek-bench-run-") as place:
+        bench = Bench(Path(place), report, cores, rounds=runs, out=folder, say=output.hint)
+        try:
+            for workload in workloads:
+                await workload.run(bench)
+        finally:
+            await bench.close()
+            cores.release()
+    report.took_s = round(time.monotonic() - began, 1)
+    await asyncio.to_thread(results.write, folder / "results.json", report)
+    return report
+
+
+def _charts(report: Report, folder: Path | None) -> list[Path]:
+    from vsek.bench.charts import charts
+    from vsek.sim.report import draw
+
+    if folder is None:
+        return []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return draw(charts(report), folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made: {error.strerror}", field="--out", value=str(folder)
+        ) from None
+    except InputError as error:
+        # The figures were costly, and are there without them.
+        output.hint(f"No charts: {error.message}")
+        return []
+
+
+def _print(report: Report, workloads: list[Workload], folder: Path | None) -> None:
+    from vsek.bench import tables
+
+    for workload in workloads:
+        cases = report.of(workload.id)
+        if cases:
+            typer.echo(f"\n{workload.id}  {workload.title} ({workload.unit})\n")
+            rows = tables.rows(workload, cases)
+            output.table(tables.columns(workload), rows, empty="")
+    goals = [
+        (workload.id, goal.what, goal.wanted, goal.found, tables.verdict(goal))
+        for workload in workloads
+        for goal in workload.goals(report)
+    ]
+    typer.echo()
+    output.table(("", "goal", "wanted", "found", "met"), goals, empty="")
+    typer.echo(f"\n{tables.machine(report)}")
+    if folder is not None:
+        typer.echo(f"\nresults.json and charts: {folder}")
+
+
+def _document(report: Report, workloads: list[Workload], docs: Path, charts: list[Path]) -> None:
+    from vsek.bench import tables
+
+    beside = docs.resolve().parent
+    pictures = [os.path.relpath(chart.resolve(), beside) for chart in charts]
+    tables.fill(docs, tables.markdown(report, workloads, pictures))
