@@ -39,11 +39,10 @@ class Offered(msgspec.Struct, frozen=True, tag="offered"):
     @property
     def consistent(self) -> bool:
         """Whether asking everybody finds the agent whom the distribution found by its indexes, and
-        as many who might have taken the call (who knows the matter comes before any counting)."""
+        as many who might have taken the call."""
         entitled = self.view.entitled
-        if not entitled or entitled[0].agent_id != self.agent_id:
-            return False
-        return entitled[0].known or len(entitled) == int(self.detail.get("entitled", 0))
+        told = int(self.detail.get("entitled", 0))
+        return bool(entitled) and entitled[0].agent_id == self.agent_id and len(entitled) == told
 
 
 class Cause(StrEnum):
