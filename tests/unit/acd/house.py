@@ -28,7 +28,7 @@ from vsek.acd.events import (
     TimerDue,
 )
 from vsek.acd.invariants import check
-from vsek.acd.rules import AgentRules, ClientRules, Group, Rules
+from vsek.acd.rules import Admits, AgentRules, Circle, Clearance, ClientRules, Group, Rules
 from vsek.acd.state import CallState, Timer
 from vsek.domain.ids import AgentId, CallId, ClientId, OfferId
 
@@ -53,6 +53,20 @@ def rulebook(
         agents=dict(agents or {}),
         **others,
     )
+
+
+TRAINED, LEARNING, NONE = Clearance.TRAINED, Clearance.LEARNING, Clearance.NONE
+WIDENING = (
+    Circle(0, Admits.TEAM),
+    Circle(10, Admits.TRAINED),
+    Circle(20, Admits.LEARNING),
+    Circle(30, Admits.OVERFLOW),
+)
+
+
+def cleared(level: Clearance, group: str = "g", team: str = "") -> AgentRules:
+    """An agent who is cleared for one group."""
+    return AgentRules(team=team, cleared={group: level})
 
 
 class House:
@@ -183,6 +197,15 @@ class House:
         offer_id = self.acd.agents[agent_id].offer_id
         assert offer_id is not None
         return offer_id
+
+
+def asked(house: House, call_id: str) -> list[AgentId]:
+    """Who is rung for the call, one after the other, if all refuse."""
+    rung: list[AgentId] = []
+    while (agent_id := house.rings(call_id)) is not None:
+        rung.append(agent_id)
+        house.refuses(agent_id)
+    return rung
 
 
 def offers(effects: list[Effect]) -> list[Offer]:

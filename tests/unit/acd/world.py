@@ -122,11 +122,14 @@ class World:
         self.twin: Acd | None = None
         self.twin_steps = 0
         self.steps = 0
+        self.set_back = False
+        self.backwards = r.choice([1.0, -50.0])
         self.queued: list[CallId] = []
         self.over: Counter[CallId] = Counter()
         self.offers: dict[OfferId, fx.Offer] = {}  # that ring, as the telephone side sees it
         self.old_offers: list[OfferId] = []
         self.talks: dict[CallId, AgentId] = {}
+        self.claims: dict[tuple[ClientId, str], tuple[float, float]] = {}
         self.timers: dict[str, fx.SetTimer] = {}
         self.old_timers: list[fx.SetTimer] = []
         self.released: Counter[CallId] = Counter()
@@ -204,11 +207,24 @@ class World:
                         del self.states[agent_id]
                 case fx.WrapUpEnded(call_id):
                     self.wrapped[call_id] += 1
-                case fx.Treat(call_id) | fx.Regrouped(call_id):
-                    assert not self.over[call_id], "a dead call is treated"
-                    assert call_id not in self.talks
+                case fx.Treat(call_id, action, detail):
+                    self.may_treat(self.acd.calls[call_id], action, detail)
+                case fx.Regrouped(call_id):
+                    assert self.acd.calls[call_id].agent_id is None or call_id not in self.talks
                 case fx.Answered(call_id, waited_s):
                     assert waited_s >= 0
+
+    def may_treat(self, call: QueuedCall, action: Action, detail: str) -> None:
+        """Something is done for a call: is it the client's wish?"""
+        if call.state is not CallState.WAITING:
+            return  # was given to another group after that, and is being offered there
+        waiting = [c for c in self.acd.calls.values() if c.state is CallState.WAITING]
+        assert any(
+            (one.action, one.detail) == (action, detail)
+            and call.queued_at + one.after_s <= self.now
+            and one.waiting < len(waiting)
+            for one in self.acd.rules.client(call.client_id).treatments
+        )
 
     def observe(self, acd: Acd, call: QueuedCall, agent: Agent) -> None:
         """A choice is about to be carried out: is it the right one?"""
@@ -310,26 +326,42 @@ class World:
             self.leave(r)
         call_id = CallId(f"c{len(self.queued)}")
         self.queued.append(call_id)
+        client, caller = r.choice(CLIENTS), r.choice(["", "n1", "n2"])
+        arrival = self.now - r.choice([0.0, 0.0, 0.0, 3.0, 30.0])
         self.take(
             ev.CallQueued(
                 call_id,
-                r.choice(CLIENTS),
-                self.now - r.choice([0.0, 0.0, 0.0, 3.0, 30.0]),
+                client,
+                arrival,
                 r.choice([0.0, 5.0, 5.0, -1.0]),
                 0,
-                r.choice(["", "n1", "n2"]),
+                caller,
                 r.random() < 0.2,
-                tuple(r.choices(AGENTS, k=r.choice([0, 0, 1, 2]))),
-                r.random() < 0.7,
+                tuple(r.choices(AGENTS, k=r.choice([0, 1, 2, 2]))),
+                r.random() < 0.8,
             )
         )
+        earlier, until = self.claims.pop((client, caller), (arrival, 0.0))
+        if until >= self.now:
+            arrival = min(arrival, earlier)
+        assert self.set_back or self.acd.calls[call_id].arrival == arrival, "another place"
+
+    def claim(self, call_id: CallId) -> None:
+        """Who calls again has the place of this call."""
+        call = self.acd.calls[call_id]
+        if call.caller:
+            until = self.now + self.acd.rules.redial_s
+            self.claims[call.client_id, call.caller] = call.arrival, until
 
     def leave(self, r: random.Random) -> None:
         calls = [call_id for call_id in self.acd.calls if call_id not in self.talks]
         if calls:
             call_id = r.choice(calls)
             self.over[call_id] += 1
-            self.take(ev.CallLeft(call_id, r.random() < 0.3))
+            served = r.random() < 0.3
+            if not served:
+                self.claim(call_id)
+            self.take(ev.CallLeft(call_id, served))
 
     def accept(self, r: random.Random) -> None:
         if self.offers:
@@ -361,7 +393,10 @@ class World:
             agent_id = self.talks.pop(call_id)
             self.released[call_id] += 1
             self.over[call_id] += 1
-            self.take(ev.AgentReleased(call_id, agent_id, r.random() < 0.2))
+            cut = r.random() < 0.2
+            if cut:
+                self.claim(call_id)
+            self.take(ev.AgentReleased(call_id, agent_id, cut))
             if r.random() < 0.1:  # the agent was lost, the caller is still there
                 self.over[call_id] -= 1
                 offers = max(
@@ -375,7 +410,9 @@ class World:
     def time(self, r: random.Random) -> None:
         """Goes on without the timers: they come late. Or the clock is set."""
         self.match()  # events of one moment are matched at that moment
-        self.now += r.choice([0.1, 0.7, 1.0, 5.0, 20.0, 100.0, -50.0])
+        seconds = r.choice([0.1, 0.7, 1.0, 5.0, 20.0, 100.0, self.backwards])
+        self.now += seconds
+        self.set_back |= seconds < 0  # claims may have been forgotten too early then
 
     def timer(self, r: random.Random) -> None:
         """One runs out: mostly the next, sometimes another one, which the others are late for."""
