@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 KEEP_DAYS = 14
 SNAPSHOT_ENTRIES = 50_000
+PART_BYTES = 32 * 1024 * 1024
+"""About how large a row may become; more goes into several."""
 LONGEST_CALL_S = 12 * 3600.0
 """So much of the journal after a call's first entry is looked through for its end."""
 
@@ -35,22 +37,28 @@ WITH ends AS (
         UNION ALL SELECT 0, NULL
     ) AS known
     WHERE $1::bigint IS NULL OR number < $1
+), pieces AS (
+    SELECT e.base, b.first, b.last, b.body, b.at,
+           div(sum(octet_length(b.body)) OVER (PARTITION BY e.base ORDER BY b.first)
+               - octet_length(b.body), $3::bigint) AS part
+    FROM ends e JOIN vsek.journal_batches b
+      ON b.first > e.base AND (e.following IS NULL OR b.last <= e.following)
+     AND ($1::bigint IS NULL OR b.last <= $1)
 )
 INSERT INTO vsek.journal_past (base, snapshot, first, last, body, since, until)
-SELECT e.base,
-       CASE WHEN e.base IS DISTINCT FROM
-                 (SELECT p.last FROM vsek.journal_past p ORDER BY p.id DESC LIMIT 1)
-              OR NOT EXISTS (SELECT FROM vsek.journal_past p
-                             WHERE p.snapshot IS NOT NULL
-                               AND p.base > e.base - $2 AND p.base <= e.base)
-            THEN e.snapshot END,
-       min(b.first), max(b.last), string_agg(b.body, ''::bytea ORDER BY b.first),
-       min(b.at), max(b.at)
-FROM ends e JOIN vsek.journal_batches b
-  ON b.first > e.base AND (e.following IS NULL OR b.last <= e.following)
- AND ($1::bigint IS NULL OR b.last <= $1)
-GROUP BY e.base, e.snapshot
-ORDER BY e.base
+SELECT CASE p.part WHEN 0 THEN p.base ELSE min(p.first) - 1 END,
+       CASE WHEN p.part = 0 AND (
+                p.base IS DISTINCT FROM
+                    (SELECT o.last FROM vsek.journal_past o ORDER BY o.id DESC LIMIT 1)
+                OR NOT EXISTS (SELECT FROM vsek.journal_past o
+                               WHERE o.snapshot IS NOT NULL
+                                 AND o.base > p.base - $2 AND o.base <= p.base))
+            THEN (SELECT e.snapshot FROM ends e WHERE e.base = p.base) END,
+       min(p.first), max(p.last), string_agg(p.body, ''::bytea ORDER BY p.first),
+       min(p.at), max(p.at)
+FROM pieces p
+GROUP BY p.base, p.part
+ORDER BY p.base, p.part
 """
 _FORGET_SQL = "DELETE FROM vsek.journal_past WHERE until < now() - make_interval(days => $1)"
 _HOLDING_PAST_SQL = """
@@ -90,7 +98,7 @@ class Passage:
 
 async def put_away(conn: Connection, before: int | None) -> None:
     """Keep what is about to be deleted: everything up to the snapshot ``before``, or all of it."""
-    await conn.execute(_PUT_AWAY_SQL, before, SNAPSHOT_ENTRIES)
+    await conn.execute(_PUT_AWAY_SQL, before, SNAPSHOT_ENTRIES, PART_BYTES)
     await conn.execute(_FORGET_SQL, KEEP_DAYS)
 
 

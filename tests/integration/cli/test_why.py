@@ -154,7 +154,11 @@ async def test_told_from_the_files_and_the_same_from_postgresql(house: House) ->
     assert {agent["agent_id"] for agent in offered["view"]["candidates"]} == {"anna", "ben"}
 
 
-async def test_every_call_is_found_wherever_it_lies(house: House) -> None:
+@pytest.mark.parametrize("part", [3000, journal_past.PART_BYTES])
+async def test_every_call_is_found_wherever_it_lies(
+    house: House, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_past, "PART_BYTES", part)
     await house.store()
     await house.ship()
     for call_id in house.calls:
