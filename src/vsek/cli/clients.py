@@ -44,7 +44,7 @@ def import_clients(
         ):
             if ids:
                 typer.echo(f"{len(ids)} {what}: {', '.join(ids)}")
-    output.warnings(str(file), result.warnings)
+        output.warnings(str(file), result.warnings)
     if not (result.created or result.changed or result.unchanged):
         output.hint(f"{file} lists no clients: nothing to import.")
     if result.created or result.changed:

@@ -53,7 +53,7 @@ def import_rules(
     else:
         what = "imported" if result.changed else "unchanged"
         typer.echo(f"Rules {what}: version {result.version}")
-    output.warnings(str(file), result.warnings)
+        output.warnings(str(file), result.warnings)
     if result.changed:
         run.wait(live.announce(settings))
 

@@ -22,6 +22,7 @@ T = TypeVar("T")
 _SESSIONS_SQL = """
 SELECT count(*) FROM pg_stat_activity
 WHERE application_name = 'vsek-news' AND datname = current_database() AND query LIKE 'LISTEN%'
+    AND state = 'idle'
 """
 _END_SQL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
