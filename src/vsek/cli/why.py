@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
-from vsek.domain.ids import CallId, is_call_id, time_of_call_id
+from vsek.domain.ids import AgentId, CallId, is_call_id, time_of_call_id
 from vsek.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class _Found:
     call: CallView | None
     """What the database knows; ``None``: nothing (yet), or it does not answer (``away``)."""
     away: str = ""
+    talks: dict[AgentId, datetime] = field(default_factory=dict)
+    """When agents last talked with somebody at the caller's number before."""
 
 
 async def _find(settings: Settings, call_id: CallId) -> _Found:
@@ -74,11 +76,13 @@ async def _find(settings: Settings, call_id: CallId) -> _Found:
     from vsek.switchboard.history import of_folders
 
     call: CallView | None = None
+    talks: dict[AgentId, datetime] = {}
     away: ServiceError | None = None
     try:
         async with run.database(settings) as connection:
             try:
                 call = await calls.show(connection, call_id)
+                talks = await calls.talks_before(connection, call_id)
             except InputError as error:
                 if error.error_id != "unknown_call":
                     raise
@@ -95,7 +99,7 @@ async def _find(settings: Settings, call_id: CallId) -> _Found:
             raise away
         raise _unknown(call_id) if call is None else _gone(call)
     account, gaps = found
-    return _Found(account, gaps, call, "" if away is None else away.message)
+    return _Found(account, gaps, call, "" if away is None else away.message, talks)
 
 
 def _explain(chronicles: list[Chronicle], call_id: CallId) -> tuple[Account, Gaps] | None:
@@ -164,6 +168,7 @@ def _document(found: _Found, unlike: list[str], seconds: float) -> dict[str, Any
             "seconds": round(seconds, 3),
             "lacks": gaps_in_words(found.gaps),
         },
+        "talks_before": {agent: at.isoformat() for agent, at in found.talks.items()},
         "compared": found.call is not None,
         "differences": unlike,
         "happenings": [
@@ -202,7 +207,7 @@ def _print(found: _Found, unlike: list[str], seconds: float) -> None:
         )
     typer.echo("")
     day = ""
-    for at, what, particulars in story(account):
+    for at, what, particulars in story(account, found.talks):
         moment = datetime.fromtimestamp(at, UTC).astimezone()
         if f"{moment:%Y-%m-%d}" != day:
             day = f"{moment:%Y-%m-%d}"

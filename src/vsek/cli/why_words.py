@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import groupby
 
 from vsek.acd.entitlement import Bar
 from vsek.acd.explain import Candidate, Edge, Hindrance, View
 from vsek.acd.rules import Admits, Order
 from vsek.acd.state import AgentState
+from vsek.domain.ids import AgentId
 from vsek.switchboard.history import Gaps
 from vsek.switchboard.why import Account, Cause, Happening, Offered, PassedOver, Step, Waits
 
@@ -66,23 +68,31 @@ _STEPS = {
 }
 
 
-def story(account: Account) -> Iterator[tuple[float, str, list[str]]]:
-    """What happened, in order: when (Unix seconds), what, and the particulars."""
+def story(
+    account: Account, talks: Mapping[AgentId, datetime] | None = None
+) -> Iterator[tuple[float, str, list[str]]]:
+    """What happened, in order: when (Unix seconds), what, and the particulars.
+
+    ``talks``: when agents last talked with somebody at the caller's number before.
+    """
     for same, group in groupby(account.happenings, key=_is_passed_over):
         if same:
             yield from _passed_over([one for one in group if isinstance(one, PassedOver)])
         else:
-            yield from map(_told, group)
+            for one in group:
+                yield _told(one, talks or {})
 
 
 def _is_passed_over(one: Happening) -> bool:
     return isinstance(one, PassedOver)
 
 
-def _told(one: Happening) -> tuple[float, str, list[str]]:
+def _told(one: Happening, talks: Mapping[AgentId, datetime]) -> tuple[float, str, list[str]]:
     match one:
         case Offered():
-            return one.at, f"offered to {one.agent_id}: {_why(one)}", _offered(one)
+            when = talks.get(one.agent_id)
+            why = _why(one, "" if when is None else _ago(one.at - when.timestamp()))
+            return one.at, f"offered to {one.agent_id}: {why}", _offered(one)
         case Waits():
             causes = "; ".join(_CAUSES[cause] for cause in one.causes)
             return one.at, f"nobody may take it now ({causes})", _waits(one)
@@ -120,12 +130,21 @@ def _one_passed_over(one: PassedOver) -> tuple[float, str, list[str]]:
 # Offers
 
 
-def _why(one: Offered) -> str:
+def _ago(seconds: float) -> str:
+    """How long ago the two talked, roughly."""
+    for length, name in ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
+        if seconds >= length:
+            count = int(seconds / length)
+            return f" (talked {count} {name}{'s' if count > 1 else ''} ago)"
+    return " (talked just now)"
+
+
+def _why(one: Offered, talked: str) -> str:
     entitled = one.view.entitled
     if not one.consistent:
         return "(cannot be recomputed)"
     first, second = entitled[0], (entitled[1] if len(entitled) > 1 else None)
-    knows = "knows the matter" if first.known else ""
+    knows = f"knows the matter{talked}" if first.known else ""
     if second is None:
         alone = "nobody else who is ready may take it"
         return f"{knows}, and {alone}" if knows else alone
@@ -133,7 +152,7 @@ def _why(one: Offered) -> str:
         case Edge.KNOWN:
             return knows
         case Edge.KNOWS_BETTER:
-            return f"knows the matter better than {second.agent_id}"
+            return f"{knows}, better than {second.agent_id}"
         case Edge.CIRCLE:
             return f"let in by circle {first.circle}, {second.agent_id} by circle {second.circle}"
         case Edge.LEVEL:

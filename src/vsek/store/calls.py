@@ -51,6 +51,15 @@ SELECT DISTINCT ON (channel) channel, id, outcome
 FROM vsek.calls WHERE channel = ANY ($1::text[])
 ORDER BY channel, outcome IS NULL, received_at
 """
+_TALKS_BEFORE_SQL = """
+SELECT before.agent_id, max(before.answered_at) AS at
+FROM vsek.calls c
+JOIN vsek.calls before ON before.caller_number = c.caller_number
+    AND before.client_id = c.client_id AND before.received_at < c.received_at
+WHERE c.id = $1 AND c.caller_number <> '' AND before.answered_at IS NOT NULL
+    AND before.agent_id IS NOT NULL
+GROUP BY before.agent_id
+"""
 _STEPS_SQL = """
 SELECT number, at, kind, detail::text AS detail FROM vsek.call_steps
 WHERE call_id = $1 ORDER BY number
@@ -176,6 +185,13 @@ async def show(conn: Connection, call_id: str) -> CallView:
     notes = [HandOver(**dict(due)) for due in await conn.fetch(_NOTES_SQL, key)]
     kept = await recordings.of_call(conn, key)
     return CallView(**dict(row), steps=steps, note=note, notes=notes, recordings=kept)
+
+
+async def talks_before(conn: Connection, call_id: str) -> dict[AgentId, datetime]:
+    """When each agent last answered a call from the same number to the same client before this
+    one; nobody for a number that is not known."""
+    rows = await conn.fetch(_TALKS_BEFORE_SQL, clean_line(call_id))
+    return {AgentId(row["agent_id"]): row["at"] for row in rows}
 
 
 async def of_channels(

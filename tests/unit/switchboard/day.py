@@ -17,6 +17,7 @@ from tests.unit.switchboard.lives import journal_in
 
 from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied, TimerDue
+from vsek.acd.known import Why
 from vsek.acd.rules import Rules
 from vsek.call import effects as do
 from vsek.call import events as ev
@@ -55,6 +56,8 @@ class Caller:
     name: str = ""
     patience_s: float = 600.0
     talk_s: float = 60.0
+    known: tuple[str, ...] = ()
+    """Agents who know the matter, for sure."""
 
 
 @dataclass
@@ -117,6 +120,9 @@ class Day:
                 (f"+49{caller.client}",),
                 caller_number=caller.number,
                 caller_name=caller.name,
+                known=tuple(map(AgentId, caller.known)),
+                sure=bool(caller.known),
+                recognised=Why.NUMBER if caller.known else Why.STRANGER,
             ),
         )
 

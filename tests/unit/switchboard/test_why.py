@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -20,8 +21,10 @@ from vsek.acd.rules import (
     Admits,
     AgentRules,
     Circle,
+    Clearance,
     ClientRules,
     Group,
+    Order,
     Rules,
     Target,
     Treatment,
@@ -54,7 +57,7 @@ RULES = Rules(
 
 
 def day(folder: Path, **more: object) -> Day:
-    book = directory(["alder", "birch", "cedar"], ["anna", "ben"], RULES, 5.0)
+    book = directory(["alder", "birch", "cedar", "elder"], ["anna", "ben"], RULES, 5.0)
     return Day(folder, book, **more)  # type: ignore[arg-type]
 
 
@@ -145,6 +148,102 @@ def test_refusals_and_who_knows_the_matter(tmp_path: Path) -> None:
     assert "the offer to anna failed: refused" in text
     assert "waits again" in text
     assert "not ready: 1 parked (did not take a call)" in text
+
+
+def test_who_knows_the_matter_is_kept_waited_for_and_told_of(tmp_path: Path) -> None:
+    house = day(tmp_path)
+    house.sign_in("anna", "ben")
+    house.dial(Caller(1.0, "birch", talk_s=20.0))
+    call_id = house.dial(Caller(10.0, "elder", talk_s=20.0, known=("anna", "ben")))
+    house.run()
+    account = told(tmp_path, call_id)
+    at = account.offers[0].at
+    talks = {AgentId("anna"): datetime.fromtimestamp(at - 2.5 * 86400, UTC)}
+    text = "\n".join(" ".join([what, *more]) for _, what, more in story(account, talks))
+    assert "who calls? number anna, ben" in text
+    assert "nobody may take it now (begins to wait)" not in text, "ben knows it as well"
+    assert "offered to ben: knows the matter, and nobody else who is ready may take it" in text
+    assert "anna knows the matter, but is talking" in text
+
+
+def test_what_the_first_has_over_the_second_in_words(tmp_path: Path) -> None:
+    house = day(tmp_path)
+    house.sign_in("anna", "ben")
+    call_id = house.dial(Caller(30.0, "elder"))
+    house.run()
+    account = told(tmp_path, call_id)
+    (offer,) = account.offers
+    first, second = offer.view.candidates
+    assert second.agent_id == "ben"
+    first = msgspec.structs.replace(
+        first, known=True, level=3, calls=1, talked_s=60.0, position=1, for_s=90.0
+    )
+    second = msgspec.structs.replace(
+        second, circle=2, level=1, calls=4, talked_s=75.0, position=2, for_s=30.0
+    )
+    talks = {AgentId("anna"): datetime.fromtimestamp(offer.at - 7300, UTC)}
+    words = {}
+    for edge in Edge:
+        order = {Edge.CALLS: Order.LEAST_CALLS, Edge.TALK: Order.LEAST_TALK}.get(
+            edge, Order.FIXED if edge is Edge.POSITION else Order.LONGEST_IDLE
+        )
+        seen = msgspec.structs.replace(
+            offer.view, edge=edge, order=order, candidates=(first, second)
+        )
+        account.happenings = [msgspec.structs.replace(offer, view=seen)]
+        ((_, words[edge], more),) = story(account, talks)
+        assert "not asked: ben (" in more[1]
+    assert words == {
+        edge: f"offered to anna: {why}"
+        for edge, why in {
+            Edge.ALONE: "idle longest: 90 s, ben 30 s",
+            Edge.KNOWN: "knows the matter (talked 2 hours ago)",
+            Edge.KNOWS_BETTER: "knows the matter (talked 2 hours ago), better than ben",
+            Edge.CIRCLE: "let in by circle 1, ben by circle 2",
+            Edge.LEVEL: "skill level 3, ben 1",
+            Edge.CALLS: "fewest calls in this shift: 1, ben 4",
+            Edge.TALK: "least talk in this shift: 60 s, ben 75 s",
+            Edge.POSITION: "position 1, ben 2",
+            Edge.IDLE: "idle longest: 90 s, ben 30 s",
+        }.items()
+    }
+
+
+def test_long_lists_are_cut_and_every_hindrance_has_words(tmp_path: Path) -> None:
+    many = [f"a{number}" for number in range(12)]
+    learning = {"young": Clearance.LEARNING}
+    under = Rules(
+        groups={
+            "young": Group(circles=(Circle(0.0, Admits.LEARNING),), new_clients=1),
+            "gold": Group(),
+        },
+        clients={
+            ClientId("alder"): ClientRules("young"),
+            ClientId("birch"): ClientRules("young"),
+            ClientId("cedar"): ClientRules("young", learn_beside_trained=True),
+            ClientId("dill"): ClientRules("gold", hold_s=30.0),
+        },
+        agents={AgentId(name): AgentRules(cleared=learning) for name in many},
+    )
+    clients = ["alder", "birch", "cedar", "dill"]
+    house = Day(tmp_path, directory(clients, [*many, "zoe"], under, 5.0))
+    house.sign_in(*many[:1])
+    house.dial(Caller(1.0, "alder", talk_s=5.0))
+    full = house.dial(Caller(30.0, "birch", patience_s=10.0))
+    beside = house.dial(Caller(0.1, "cedar", patience_s=0.5))
+    house.at(70.0, lambda: house.sign_in(*many[1:], "zoe"))
+    barred = house.dial(Caller(80.0, "dill", talk_s=60.0))
+    kept = house.dial(Caller(90.0, "dill", patience_s=10.0, known=("zoe",)))
+    house.run()
+    assert "a0: is learning, has met 1 new clients of 1 in this shift" in lines(
+        told(tmp_path, full)
+    )
+    assert "is learning, and nobody trained is free as well" in lines(told(tmp_path, beside))
+    text = lines(told(tmp_path, barred))
+    assert "a0, a1, a10, a11, a2, a3 and 6 more: not cleared for group gold" in text
+    text = lines(told(tmp_path, kept))
+    assert "kept for zoe, who knows the matter, for 30.0 s at most" in text
+    assert "zoe knows the matter, but is talking" in text
 
 
 def test_every_call_of_a_busy_day_is_told_as_it_was(tmp_path: Path) -> None:
