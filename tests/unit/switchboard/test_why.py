@@ -246,6 +246,24 @@ def test_long_lists_are_cut_and_every_hindrance_has_words(tmp_path: Path) -> Non
     assert "zoe knows the matter, but is talking" in text
 
 
+def test_who_was_given_to_others_is_told_of_six_times(tmp_path: Path) -> None:
+    book = directory(["alder", "birch", "cedar"], ["anna"], RULES, 0.0)
+    house = Day(tmp_path, book)
+    house.sign_in("anna")
+    house.dial(Caller(1.0, "alder", talk_s=20.0))
+    waits = house.dial(Caller(10.0, "alder", patience_s=150.0))
+    urgent = [house.dial(Caller(12.0, "birch", talk_s=5.0)) for _ in range(12)]
+    knows = house.dial(Caller(13.0, "cedar", known=("anna",)))
+    house.run()
+    assert knows in house.closed
+    account = told(tmp_path, waits)
+    over = [one for one in account.happenings if isinstance(one, PassedOver)]
+    assert [one.other for one in over] == urgent
+    text = lines(account)
+    assert text.count("anna was given call") == 6
+    assert "and 6 more agents were given to others first" in text
+
+
 def test_every_call_of_a_busy_day_is_told_as_it_was(tmp_path: Path) -> None:
     house = day(
         tmp_path, answers=lambda _agent, ring: -1.0 if ring % 5 == 0 else 2.0, snapshot_every=300
@@ -324,6 +342,35 @@ def test_entries_that_the_disk_refused_are_bridged_or_told_of(tmp_path: Path) ->
     found = explain(of_folder(tmp_path), call_id)
     assert found is not None
     assert gaps_in_words(found[1]) == ["entries 4 to 6 are missing from the journal"]
+
+
+def test_a_call_goes_on_over_entries_that_are_missing(tmp_path: Path) -> None:
+    house = day(tmp_path)
+    house.sign_in("anna", "ben")
+    call_id = house.dial(Caller(30.0, "alder", talk_s=60.0))
+
+    def disk_is_full() -> None:
+        house.journal.last_number += 3
+        house.journal.snapshot(house.state)
+
+    house.at(45.0, disk_is_full)
+    later = house.dial(Caller(50.0, "alder", talk_s=60.0))
+    house.run()
+    account = told(tmp_path, call_id)
+    assert account.closed == house.closed[call_id]
+    (over,) = tmp_path.glob("snapshot-*.bin")
+    over.write_bytes(over.read_bytes()[:-1])
+    found = explain(of_folder(tmp_path), call_id)
+    assert found is not None
+    assert len(found[1].missing) == 1
+    assert told_of(found[0]) == told_of(account)
+    found = explain(of_folder(tmp_path), later)
+    assert found is not None
+    assert found[0].closed == house.closed[later]
+
+
+def told_of(account: Account) -> list[str]:
+    return [what for _, what, _ in story(account)]
 
 
 def frame(body: bytes) -> bytes:
