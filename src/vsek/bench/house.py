@@ -211,6 +211,8 @@ class House:
             return True
 
         await eventually(registered, "registered telephones", timeout_s=_READY_S, every_s=0.5)
+        # Asterisk asks each telephone whether it is there before it counts as reachable.
+        await self.crowd.answer(ring_s=0.1, talk_s=0.1)
         self._registered_at = time.monotonic()
 
     async def turn_to(self, competitor: Competitor, queues: int) -> None:

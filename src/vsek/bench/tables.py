@@ -34,12 +34,12 @@ def interval(found: Estimate | None, *, wide: bool = True) -> str:
 
 def columns(workload: Workload) -> list[str]:
     """The headings of a workload's table."""
-    return ["case", "", *workload.values, "vsek:", "failed", "others"]
+    return ["case", "", *workload.values, "vsek:", "fails", "others"]
 
 
 def rows(workload: Workload, cases: Sequence[Case]) -> list[list[str]]:
     """A workload's table: medians with intervals, vsek's share of the others' value, failed calls,
-    and what other programs took of the machine."""
+    and what other programs took of the machine. ``2+1`` failed: two calls, and one run as a whole."""
     found = []
     for case in cases:
         measured = [who for who in Competitor if case.of(who)]
@@ -61,7 +61,7 @@ def _row(workload: Workload, case: Case, competitor: Competitor) -> list[str]:
     failed = sum(run.failed for run in runs)
     broken = sum(bool(run.trouble) for run in runs)
     cells.append("" if share is None else number(share.value))
-    cells.append(f"{failed}" + (f" +{broken} runs" if broken else ""))
+    cells.append(f"{failed}" + (f"+{broken}" if broken else ""))
     cells.append(f"{median(run.others for run in runs):.0%}")
     return cells
 

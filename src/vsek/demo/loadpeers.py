@@ -272,7 +272,7 @@ class Crowd:
         rows = [f"{name};{secret}" for name, secret in accounts.items()]
         self._write("agents.csv", "SEQUENTIAL\n" + "\n".join(rows) + "\n")
         self._write("register.xml", register_scenario())
-        arguments = ("-inf", "agents.csv", "-m", str(len(accounts)), "-r", str(rate))
+        arguments = ("-inf", "agents.csv", "-m", str(len(accounts)), "-r", str(rate), "-aa")
         program = await self._start("register", self.ports.agents, *arguments)
         if await program.wait() != 0:
             raise ServiceError(f"The agents could not register: {self.errors('register')}")

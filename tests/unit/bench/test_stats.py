@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vsek.bench.stats import estimate, percentile, ratio
+from vsek.bench.workloads.capacity import climb
+
+VALUES = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("count", "part", "wanted"),
+    [(1, 0.5, 1), (1, 0.99, 1), (2, 0.5, 1), (100, 0.99, 99), (101, 0.99, 100), (1000, 0.5, 500)],
+)
+def test_percentiles_are_values_that_were_measured(count: int, part: float, wanted: int) -> None:
+    assert percentile([float(n) for n in range(count, 0, -1)], part) == wanted
+
+
+def test_nothing_has_no_percentile() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 0.5)
+
+
+@given(VALUES)
+def test_the_median_lies_in_its_interval(values: list[float]) -> None:
+    found = estimate(values)
+    assert found is not None
+    assert min(values) <= found.low <= found.value <= found.high <= max(values)
+    assert found.runs == len(values)
+
+
+def test_the_same_runs_give_the_same_interval() -> None:
+    runs = [4.1, 3.9, 4.4, 9.0, 4.0]
+    assert estimate(runs) == estimate(runs)
+    assert estimate([]) is None
+
+
+def test_an_interval_is_wide_where_runs_lie_apart() -> None:
+    close, apart = estimate([4.0, 4.1, 4.2, 4.0, 4.1]), estimate([1.0, 9.0, 4.1, 2.0, 7.0])
+    assert close is not None
+    assert apart is not None
+    assert apart.high - apart.low > 10 * (close.high - close.low)
+
+
+def test_ratios_are_made_within_a_round() -> None:
+    # The third round met a machine that was ten times slower: no reason to think worse of us.
+    found = ratio([2.0, 2.2, 20.0], [4.0, 4.4, 40.0])
+    assert found is not None
+    assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
+
+
+def test_rounds_without_a_value_do_not_count() -> None:
+    found = ratio([2.0, None, 3.0, 5.0], [4.0, 4.0, None, 0.0])
+    assert found is not None
+    assert (found.value, found.runs) == (0.5, 1)
+    assert ratio([None], [1.0]) is None
+
+
+@pytest.mark.parametrize("limit", [0.0, 2.0, 3.4, 9.9, 10.0, 31.0, 63.9, 149.0, 500.0])
+async def test_the_highest_rate_that_holds_is_found(limit: float) -> None:
+    tried: list[float] = []
+
+    async def holds(rate: float) -> bool:
+        tried.append(rate)
+        return rate <= limit
+
+    found = await climb(holds)
+    assert found <= limit
+    if 2.0 < limit < 150.0:
+        assert limit - found <= max(1.0, 0.15 * limit)
+    assert len(tried) == len(set(tried)) <= 13
