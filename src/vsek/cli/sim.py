@@ -184,7 +184,7 @@ def study(
     ] = None,
     calls: Annotated[
         int | None,
-        typer.Option(min=1_000, metavar="N", help="Calls per run, instead of as published."),
+        typer.Option(min=100, metavar="N", help="Calls per run, instead of as published."),
     ] = None,
     jobs: Jobs = 1,
     out: Out = None,

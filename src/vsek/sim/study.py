@@ -17,10 +17,15 @@ from vsek.sim.scenario import Scenario, Task, day, run_all
 AGENTS = 40
 LOADS = (0.85, 0.95)
 WARM_UP = 2_000
+"""So many calls are not counted, if there are more to be counted."""
 DEMANDED = 1.10
 """Mean wait over Erlang-A's."""
 
 _AT_WORK = Habits(wrap_up_s=15.0, answer_s=4.0, refuses=0.02, misses=0.01)
+
+
+def _warm_up(calls: int) -> int:
+    return min(WARM_UP, calls)
 
 
 class _Case(NamedTuple):
@@ -39,9 +44,9 @@ class _Case(NamedTuple):
         return Scenario(
             house=house,
             habits=habits,
-            calls=WARM_UP + int(self.share * calls),
+            calls=_warm_up(calls) + int(self.share * calls),
             load=load,
-            warm_up=WARM_UP,
+            warm_up=_warm_up(calls),
         )
 
 
@@ -156,9 +161,9 @@ def known(calls: int, jobs: int = 1) -> Section:
             Scenario(
                 house=generated(AGENTS, skills=0.5, hold_s=hold_s),
                 habits=habits,
-                calls=WARM_UP + calls,
+                calls=_warm_up(calls) + calls,
                 load=LOADS[0],
-                warm_up=WARM_UP,
+                warm_up=_warm_up(calls),
             )
         )
         for hold_s in BUDGETS_S
@@ -234,7 +239,7 @@ def expected(calls: int) -> Section:
     }
     shifts = day(generated(60, skills=0.5, groups=10), 6 * 3600.0)
     scenarios["a day with too few agents"] = Scenario(
-        house=shifts, habits=stays, calls=11_000, curve="bank"
+        house=shifts, habits=stays, calls=min(calls, 11_000), curve="bank"
     )
     return waits.section(scenarios)
 
@@ -262,9 +267,9 @@ def conduct(name: str, calls: int | None = None, jobs: int = 1) -> Section:
         case "pooling":
             return pooling(calls or 350_000, jobs)
         case "known":
-            return known(calls or 60_000, jobs)
+            return known(calls or 40_000, jobs)
         case "expected":
-            return expected(calls or 80_000)
+            return expected(calls or 50_000)
         case _:
             return speed(calls or 100_000)
 
