@@ -27,7 +27,10 @@ def objection(number: str, country: str = "DE") -> str:
     if is_e164(number):
         parsed = phonenumbers.parse(number, None)
         region = phonenumbers.region_code_for_country_code(parsed.country_code or 0)
-        if _is_emergency(str(parsed.national_number), region):
+        digits = str(parsed.national_number)
+        # After an area code the same short number rings there.
+        area = phonenumbers.length_of_geographical_area_code(parsed)
+        if _is_emergency(digits, region) or _is_emergency(digits[area:], region):
             return "is an emergency number"
         kind = phonenumbers.number_type(parsed)
         if kind == phonenumbers.PhoneNumberType.PREMIUM_RATE or _DEAR.match(number):

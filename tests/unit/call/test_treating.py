@@ -680,6 +680,7 @@ def test_a_caller_who_hangs_up_ends_the_ringing() -> None:
         ("110", "is no public number"),
         ("sip:x@evil", "is no public number"),
         ("+49110", "is an emergency number"),
+        ("+4930112", "is an emergency number"),
         ("+49900123456", "is a premium-rate number"),
         (GREET, "leads back here"),
     ],
