@@ -400,7 +400,7 @@ def _play_failed(desk: Desk, call: Call, event: ev.CommandFailed) -> None:
     if not event.status and event.sound_id:
         # No answer is no refusal: it may begin yet, under the music or the talk.
         desk.do(do.StopSound(call.call_id, call.channel_id, event.sound_id))
-    if event.sound_id == call.sound_id:
+    if event.sound_id in ("", call.sound_id):  # journals of earlier versions name none
         happen(desk, call, Happening.SOUND_FAILED)
 
 
