@@ -3,6 +3,9 @@
 #   make demo            the whole system with real parts and a few calls (ARGS=--json for programs)
 #   make test            everything that must pass: lint, unit, integration, acceptance
 #   make accept          the long acceptance tests
+#   make bench           vsek beside Asterisk's own Queue() and Dial(), under 10 minutes
+#   make bench-all       the same in full, for hours; fills docs/performance.md
+#   make bench-guard     fails if vsek has become slower compared with them
 #   make lint | test-unit | test-integration | test-acceptance    one part of it (ARGS=… goes to pytest)
 #   make fmt             format the code
 #   make lock            renew the pinned versions in requirements/
@@ -16,10 +19,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint test-unit test-integration test-acceptance accept fmt lock clean
+.PHONY: help venv demo test lint test-unit test-integration test-acceptance accept bench bench-all bench-guard fmt lock clean
 
 help:
-	@sed -n '3,9s/^# *//p' Makefile
+	@sed -n '3,12s/^# *//p' Makefile
 
 venv: $(STAMP)
 
@@ -58,6 +61,19 @@ test-acceptance: $(STAMP)
 
 accept: $(STAMP)
 	$(PYTEST) -m long -o faulthandler_timeout=1800 tests/acceptance
+
+# Alone on the machine, else the figures say little. BENCH_OUT is where they go.
+BENCH_OUT ?= docs/benchmark
+GUARD := tests/acceptance/bench-guard.json
+
+bench: $(STAMP)
+	$(BIN)/vsek bench --short $(ARGS)
+
+bench-all: $(STAMP)
+	$(BIN)/vsek bench --out $(BENCH_OUT) --docs docs/performance.md $(ARGS)
+
+bench-guard: $(STAMP)
+	$(BIN)/vsek bench W1 W2 --short --runs 3 --guard $(GUARD) $(ARGS)
 
 fmt: $(STAMP)
 	$(BIN)/ruff format .

@@ -34,12 +34,12 @@ def interval(found: Estimate | None, *, wide: bool = True) -> str:
 
 def columns(workload: Workload) -> list[str]:
     """The headings of a workload's table."""
-    return ["case", "", *workload.values, "vsek:", "fails", "others"]
+    return ["case", "", *workload.values, "vsek:", "fails", "other"]
 
 
 def rows(workload: Workload, cases: Sequence[Case]) -> list[list[str]]:
     """A workload's table: medians with intervals, vsek's share of the others' value, failed calls,
-    and what other programs took of the machine. ``2+1`` failed: two calls, and one run as a whole."""
+    and what other programs took of the machine. ``2+1`` fails: two calls, and one whole run."""
     found = []
     for case in cases:
         measured = [who for who in Competitor if case.of(who)]

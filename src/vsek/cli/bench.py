@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from vsek.cli import output, run
 from vsek.cli.run import Json
@@ -72,7 +77,10 @@ def bench(
         folder = out
     else:
         folder = (out or Path(tempfile.mkdtemp(prefix="vsek-bench-"))).expanduser().resolve()
-        report = run.wait(_measure(wanted, folder, runs=runs, short=short, pin=pin))
+        try:
+            report = run.wait(_measure(wanted, folder, runs=runs, short=short, pin=pin))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
     charts = _charts(report, folder)
     if as_json:
         output.json(report)
@@ -117,6 +125,10 @@ async def _measure(
         short=short,
         machine=machine.facts(asterisk="", pinned=cores.pinned),
     )
+    mine = asyncio.current_task()
+    assert mine is not None
+    # Servers and folders are left to nobody, whoever ends us.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, mine.cancel)
     with tempfile.TemporaryDirectory(prefix="vsek-bench-run-") as place:
         bench = Bench(Path(place), report, cores, rounds=runs, out=folder, say=output.hint)
         try:
@@ -149,6 +161,19 @@ def _charts(report: Report, folder: Path | None) -> list[Path]:
         return []
 
 
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Narrower than other tables, so that it fits 80 columns."""
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+    for column in columns:
+        grid.add_column(column, no_wrap=True)
+    for row in rows:
+        grid.add_row(*map(Text, row))
+    page = output.console()
+    with page.capture() as rendered:
+        page.print(grid)
+    typer.echo("\n".join(line.rstrip() for line in rendered.get().splitlines()))
+
+
 def _print(report: Report, workloads: list[Workload], folder: Path | None) -> None:
     from vsek.bench import tables
 
@@ -157,14 +182,14 @@ def _print(report: Report, workloads: list[Workload], folder: Path | None) -> No
         if cases:
             typer.echo(f"\n{workload.id}  {workload.title} ({workload.unit})\n")
             rows = tables.rows(workload, cases)
-            output.table(tables.columns(workload), rows, empty="")
+            _table(tables.columns(workload), rows)
     goals = [
         (workload.id, goal.what, goal.wanted, goal.found, tables.verdict(goal))
         for workload in workloads
         for goal in workload.goals(report)
     ]
     typer.echo()
-    output.table(("", "goal", "wanted", "found", "met"), goals, empty="")
+    _table(("", "goal", "wanted", "found", "met"), goals)
     typer.echo(f"\n{tables.machine(report)}")
     if folder is not None:
         typer.echo(f"\nresults.json and charts: {folder}")

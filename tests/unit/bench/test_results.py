@@ -93,7 +93,7 @@ def test_tables_fit_a_terminal() -> None:
         lines = [tables.columns(workload), *tables.rows(workload, made.of(workload.id))]
         assert len({len(line) for line in lines}) == 1
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        assert sum(widths) + 3 * (len(widths) - 1) <= 80, workload.id
+        assert sum(widths) + 2 * (len(widths) - 1) <= 80, workload.id
 
 
 def test_the_document_gets_its_figures(tmp_path: Path) -> None:
