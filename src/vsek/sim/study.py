@@ -67,15 +67,17 @@ def pooling(calls: int, jobs: int = 1) -> Section:
     cases = [(load, case) for load in LOADS for case in _POOLING]
     polled = [(load, case) for load in LOADS for case in _MAIN]
     tasks = [Task(case.scenario(load, calls)) for load, case in cases]
+    tasks += [Task(case.scenario(load, calls // 4)) for load, case in polled]
     tasks += [Task(case.scenario(load, calls // 4), "polling") for load, case in polled]
     tallies = run_all(tasks, jobs)
     ours = dict(zip(cases, tallies, strict=False))
-    theirs = dict(zip(polled, tallies[len(cases) :], strict=True))
+    fewer = dict(zip(polled, tallies[len(cases) :], strict=False))
+    theirs = dict(zip(polled, tallies[len(cases) + len(polled) :], strict=True))
     rows, ratios = [], {}
     for (load, case), tally in ours.items():
         formula = case.scenario(load, 0).formula()
         assert formula is not None  # the load is the same all the time
-        total, rival = tally.total(), theirs.get((load, case))
+        total = tally.total()
         ratios[load, case.name] = total.mean_s / formula.wait
         p50, p90, p99 = total.percentiles_s((0.5, 0.9, 0.99))
         rows.append(
@@ -90,10 +92,21 @@ def pooling(calls: int, jobs: int = 1) -> Section:
                 f"{100 * total.service_level:.1f} %",
                 f"{100 * total.abandon_share:.2f} %",
                 f"{100 * tally.occupancy:.1f} %",
-                f"{rival.total().mean_s:.2f}" if rival is not None else "",
-                f"{rival.total().percentiles_s((0.99,))[0]:.0f}" if rival is not None else "",
             ]
         )
+    beside = [
+        [
+            f"{load}",
+            case.name,
+            f"{ours_s.calls:,}",
+            f"{ours_s.mean_s:.2f}",
+            f"{theirs_s.mean_s:.2f}",
+            f"{ours_s.percentiles_s((0.99,))[0]:.0f}",
+            f"{theirs_s.percentiles_s((0.99,))[0]:.0f}",
+        ]
+        for load, case in polled
+        for ours_s, theirs_s in [(fewer[load, case].total(), theirs[load, case].total())]
+    ]
     columns = (
         "load",
         "skills",
@@ -105,8 +118,15 @@ def pooling(calls: int, jobs: int = 1) -> Section:
         "80/20",
         "gave up",
         "occupancy",
-        "polling: mean s",
-        "p99 s",
+    )
+    beside_columns = (
+        "load",
+        "skills",
+        "calls",
+        "vsek: mean s",
+        "polling",
+        "vsek: p99 s",
+        "polling",
     )
     floors = [_floor_row(load) for load in LOADS]
     names = [case.name for case in _POOLING]
@@ -128,7 +148,11 @@ def pooling(calls: int, jobs: int = 1) -> Section:
     return Section(
         "Few skills against one pool",
         _POOLING_TEXT.format(total=f"{counted:,}", agents=AGENTS),
-        [Table("", columns, rows), Table("A floor for 20 %", floor_columns, floors)],
+        [
+            Table("", columns, rows),
+            Table("A floor for 20 %", floor_columns, floors),
+            Table("Beside the one that polls, with the same callers", beside_columns, beside),
+        ],
         [chart],
     )
 
@@ -279,21 +303,30 @@ _POOLING_TEXT = """
 or 20 % of the groups (drawn, but evenly); talks lognormal with a mean of 120 s and a coefficient of
 variation of 1.23, patience exponential with a mean of 348 s, an agent answers at once and has no
 wrap-up, so that the load is that of the formula. {total} calls in the six main runs, a quarter of
-that each in the others and with polling. The wait is that of all callers, those who gave up
-included, in the runs as in the formula.
+that each in the others and in those beside the polling distributor. The wait is that of all
+callers, those who gave up included, in the runs as in the formula.
 
 *Erlang-A* assumes one pool and exponential talks. The first line has just that and shows that the
-simulation agrees with the formula; the second line is one pool with lognormal talks: the formula is
-then on the safe side. *20 %, everybody after n s* has the same skills in the first circle and all
-agents in a second one that opens after n seconds.
+simulation agrees with the formula (within what chance does to so few calls); the second line is one
+pool with lognormal talks, for which waits are a little longer. *20 %, everybody after n s* has the
+same skills in the first circle and all agents in a second one that opens after n seconds.
 
 Why 20 % that never widen cannot come near one pool, whoever distributes: with k agents idle, at
 most k times 20 % of the groups find one of them, however cleverly one chooses who is left idle; all
 other callers wait at least until the first of their own 8 agents hangs up, 15 s on average, where
 one pool has the first of 40. The second table multiplies this out with the formula's own
 distribution of k (exponential talks). It leaves out everything that makes it worse (queues, idle
-agents with the same skills). What helps is to widen the circle
-early, as the last lines show.
+agents with the same skills). What helps is to widen the circle early, as the last lines show.
+
+The limit asked for is a ratio of 1.10. One pool meets it at both loads, and so do 20 % that widen
+after 2 s. 50 % miss it at a load of 0.85 and just about reach it at 0.95, 20 % that never widen
+miss it, and cannot meet it at a load of 0.85, as the floor shows. Who is rung matters little: a
+choice that leaves idle whom the other groups need most (tried beside this) shortens the mean wait
+by no more than 2 to 6 %.
+
+Polling serves the one who happens to look first, so its mean is no longer than ours, or even a
+little shorter as those who have waited long give up; its longest waits are. Nobody refuses here,
+and telephones are picked up at once: what polling loses by retrying is not in these figures.
 """
 
 _KNOWN_TEXT = """
