@@ -73,9 +73,11 @@ class Told:
 class NotingCrowd(Crowd):
     """Agents who write down whom they have left."""
 
-    async def answer(self, *, ring_s: float, talk_s: float) -> None:
+    async def answer(
+        self, *, ring_s: float, talk_s: float, talk_to_s: float | None = None, silent: str = ""
+    ) -> None:
         port = self.ports.agents_sound
-        text = agent_scenario(ring_s, talk_s, port)
+        text = agent_scenario(ring_s, talk_s, port, talk_to_s=talk_to_s, silent=silent)
         mark = '<label id="goodbye"/>\n'
         note = '  <nop><action><log message="left [$1]"/></action></nop>\n'
         assert mark in text
