@@ -11,6 +11,13 @@ import msgspec
 from vsek.errors import InputError
 
 FORMAT: Final = 1
+_LABELS: Final = {
+    "queue": "Queue()",
+    "dial": "Dial()",
+    "one-socket": "1 socket",
+    "four-sockets": "4 sockets",
+    "http": "HTTP",
+}
 
 
 class Competitor(enum.StrEnum):
@@ -19,11 +26,18 @@ class Competitor(enum.StrEnum):
     VSEK = "vsek"
     QUEUE = "queue"
     DIAL = "dial"
+    # W6 only: our ARI client in other ways, and other clients.
+    ONE_SOCKET = "one-socket"
+    FOUR_SOCKETS = "four-sockets"
+    HTTP = "http"
+    ASYNCARI = "asyncari"
+    ARI_CLIENT = "ari-client"
+    AIOARI = "aioari"
 
     @property
     def label(self) -> str:
         """As in tables."""
-        return {"vsek": "vsek", "queue": "Queue()", "dial": "Dial()"}[self.value]
+        return _LABELS.get(self.value, self.value)
 
 
 class Run(msgspec.Struct, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Final
 from vsek.bench.bench import Workload
 from vsek.bench.workloads.burst import Burst
 from vsek.bench.workloads.capacity import Capacity
+from vsek.bench.workloads.client import Clients
 from vsek.bench.workloads.cost import Cost
 from vsek.bench.workloads.handover import Handover, NoAnswer
 from vsek.bench.workloads.offer import Offer
@@ -15,7 +16,7 @@ from vsek.errors import InputError
 
 ALL: Final[dict[str, Workload]] = {
     workload.id: workload
-    for workload in (Offer(), Handover(), NoAnswer(), Capacity(), Cost(), Burst())
+    for workload in (Offer(), Handover(), NoAnswer(), Capacity(), Cost(), Clients(), Burst())
 }
 
 
