@@ -47,8 +47,8 @@ clients:
     greeting: {{file: greeting-of-alder.wav}}
     music: {{file: music-of-alder.wav}}
     when_nobody_can:
-      - {{do: announce, announcement: {{file: notice.wav}}, after_s: 1}}
-      - {{do: callback, after_s: 4}}
+      - {{do: announce, announcement: {{file: notice.wav}}, after_s: 3}}
+      - {{do: callback, after_s: 6}}
     contacts: [{{name: H, email: notes@hazel.example, notes: true}}]
   - id: ivy
     name: Ivy Ltd
@@ -70,7 +70,11 @@ clients:
     when_nobody_can: [{{do: announce, announcement: {{file: long-notice.wav}}, after_s: 1}}]
     contacts: [{{name: L, email: notes@larch.example, notes: true}}]
 """
-SOUNDS = {"music": g711.melody(470, 20.0), "notice": NOTICE}
+SOUNDS = {
+    "greeting": g711.melody(330, 1.6),
+    "music": g711.melody(470, 20.0),
+    "notice": NOTICE,
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
@@ -99,7 +103,8 @@ async def test_an_announcement_then_music_again_then_key_1_and_the_promise(
     await caller.wait_ended(timeout_s=15.0)
     assert caller.ended_by == "them"
     found = compare(heard, SOUNDS)
-    assert audio.heard_in_order(found)[:3] == ["music", "notice", "music"], found
+    order = ["greeting", "music", "notice", "music"]
+    assert audio.heard_in_order(found, min_s=0.4)[:4] == order, found
     assert seconds_of(found, "notice") > 1.0, found
     (closed,) = await house.wait_closed(caller)
     assert (closed["outcome"], closed["reason"]) == ("callback", "promised")
