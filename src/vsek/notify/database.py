@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ import asyncpg
 
 from vsek.domain.note import NoteRequest
 from vsek.errors import VsekError
-from vsek.notify.mail import references_of
+from vsek.notify.mail import REFERENCES_LIMIT
 from vsek.notify.model import Delivery, DeliveryStatus, NoteInfo, state_of
 from vsek.notify.render import caller_label
 from vsek.notify.retry import Next
@@ -40,21 +40,41 @@ DATABASE_ERRORS = (
 """What a database that is away, starting or not migrated makes of a query."""
 _ACQUIRE_S = 5.0
 
-_INSERT_NOTE_SQL = """
-INSERT INTO notify.notes (note_id, key, digest, request, kind, client_id, call_id, thread,
-                          corrects, subject, message_id, refers_to, received_at)
-VALUES ($1, $2, $3, $4::jsonb, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-ON CONFLICT (key) DO NOTHING
-RETURNING note_id
-"""
-_INSERT_DELIVERIES_SQL = """
-INSERT INTO notify.deliveries (note_id, purpose, name, email, status, queued_at, next_at)
-SELECT $1, 'note', to_name, to_email, 'queued', $4, $4
-FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS recipient (to_name, to_email, place)
-ORDER BY place
-"""
-_INSERT_ATTACHMENT_SQL = """
-INSERT INTO notify.attachments (note_id, name, content, removed_at) VALUES ($1, $2, $3, $4)
+# A transaction that is one statement costs one round trip. The note answers what it corrects, else
+# the latest note of its thread.
+_ACCEPT_SQL = """
+WITH parent AS (
+    (SELECT message_id, refers_to, 1 AS choice FROM notify.notes
+     WHERE key = $9 AND client_id IS NOT DISTINCT FROM $6)
+    UNION ALL
+    (SELECT message_id, refers_to, 2 FROM notify.notes
+     WHERE thread = $8 AND thread <> '' AND client_id IS NOT DISTINCT FROM $6
+     ORDER BY received_at DESC, note_id DESC LIMIT 1)
+    ORDER BY choice LIMIT 1
+), chain AS (
+    SELECT refers_to || message_id AS names FROM parent
+), taken AS (
+    INSERT INTO notify.notes (note_id, key, digest, request, kind, client_id, call_id, thread,
+                              corrects, subject, message_id, received_at, refers_to)
+    VALUES ($1, $2, $3, $4::jsonb, $5, $6, $7, $8, $9, $10, $11, $12, coalesce(
+        (SELECT CASE WHEN cardinality(names) <= $18 THEN names
+                     ELSE names[1:1] || names[cardinality(names) - $18 + 2 :] END FROM chain), '{}'
+    ))
+    ON CONFLICT (key) DO NOTHING
+    RETURNING note_id
+), delivered AS (
+    INSERT INTO notify.deliveries (note_id, purpose, name, email, status, queued_at, next_at)
+    SELECT taken.note_id, 'note', to_name, to_email, 'queued', $12, $12
+    FROM taken, unnest($13::text[], $14::text[])
+         WITH ORDINALITY AS recipient (to_name, to_email, place)
+    ORDER BY place
+), attached AS (
+    INSERT INTO notify.attachments (note_id, name, content, removed_at)
+    SELECT taken.note_id, file.name, file.content, file.removed_at
+    FROM taken, unnest($15::text[], $16::bytea[], $17::timestamptz[])
+         AS file (name, content, removed_at)
+)
+SELECT note_id FROM taken
 """
 _ATTACHMENTS_SQL = """
 SELECT name, content FROM notify.attachments WHERE note_id = $1 AND content IS NOT NULL
@@ -74,15 +94,6 @@ WHERE a.content IS NOT NULL AND NOT EXISTS (
     WHERE d.note_id = a.note_id AND (d.settled_at IS NULL OR d.settled_at > $1))
 """
 _BY_KEY_SQL = "SELECT note_id, digest FROM notify.notes WHERE key = $1"
-_PARENT_BY_KEY_SQL = """
-SELECT message_id, refers_to FROM notify.notes
-WHERE key = $1 AND client_id IS NOT DISTINCT FROM $2
-"""
-_PARENT_BY_THREAD_SQL = """
-SELECT message_id, refers_to FROM notify.notes
-WHERE thread = $1 AND thread <> '' AND client_id IS NOT DISTINCT FROM $2
-ORDER BY received_at DESC, note_id DESC LIMIT 1
-"""
 
 _NOTE_SQL = """
 SELECT note_id, key, request, client_id, call_id, subject, corrects, received_at, message_id
@@ -107,9 +118,16 @@ SELECT note_id, name, email, purpose, status, attempts, next_at, settled_at, rep
 FROM notify.deliveries WHERE note_id = ANY ($1::text[]) ORDER BY delivery_id
 """
 
+# A transaction that waits for a mail server is idle, but not forgotten.
 _CLAIM_SQL = """
 SELECT d.delivery_id, d.purpose, d.name, d.email, d.attempts, d.queued_at,
-       n.note_id, n.call_id, n.request, n.message_id, n.refers_to, n.received_at
+       n.note_id, n.call_id, n.request, n.message_id, n.refers_to, n.received_at,
+       EXISTS (SELECT FROM notify.attachments AS a
+               WHERE a.note_id = d.note_id AND a.content IS NOT NULL) AS attached,
+       (SELECT min(o.next_at) FROM notify.deliveries AS o
+        WHERE o.status = 'queued' AND o.delivery_id <> d.delivery_id
+          AND o.delivery_id <> ALL ($2::bigint[])) AS following,
+       set_config('idle_in_transaction_session_timeout', '0', true)
 FROM notify.deliveries AS d JOIN notify.notes AS n USING (note_id)
 WHERE d.status = 'queued' AND d.next_at <= $1
 ORDER BY d.next_at, d.delivery_id
@@ -121,8 +139,6 @@ SELECT email, reply_code, reply FROM notify.deliveries
 WHERE note_id = $1 AND purpose = 'note' AND status IN ('bounced', 'given_up')
 ORDER BY delivery_id
 """
-# A transaction that waits for a mail server is idle, but not forgotten.
-_NO_IDLE_LIMIT_SQL = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _SETTLE_SQL = """
 UPDATE notify.deliveries
 SET status = $2, attempts = attempts + 1, next_at = $3,
@@ -241,10 +257,10 @@ class Database:
         request = new.request
         client_id = request.client.id if request.client is not None else None
         content = digest(request)
-        async with self._pool.acquire(timeout=_ACQUIRE_S) as connection, connection.transaction():
-            references = await self._references(connection, request, client_id)
+        files = request.attachments
+        async with self._pool.acquire(timeout=_ACQUIRE_S) as connection:
             created = await connection.fetchval(
-                _INSERT_NOTE_SQL,
+                _ACCEPT_SQL,
                 new.note_id,
                 new.key,
                 content,
@@ -256,50 +272,25 @@ class Database:
                 request.corrects,
                 new.subject,
                 new.message_id,
-                references,
                 new.received_at,
-            )
-            if created is None:
-                known = await connection.fetchrow(_BY_KEY_SQL, new.key)
-                assert known is not None
-                if known["digest"] != content:
-                    raise KeyReusedError(
-                        f"The key {new.key} belongs to note {known['note_id']}, which says "
-                        "something else",
-                        remedy="Send a correction under a key of its own, with corrects",
-                    )
-                return known["note_id"], False
-            await connection.execute(
-                _INSERT_DELIVERIES_SQL,
-                new.note_id,
                 [recipient.name for recipient in request.recipients],
                 [recipient.email for recipient in request.recipients],
-                new.received_at,
-            )
-            for attachment in request.attachments:
+                [file.name for file in files],
                 # Content that was erased before it came here stays erased.
-                held = bool(attachment.content)
-                await connection.execute(
-                    _INSERT_ATTACHMENT_SQL,
-                    new.note_id,
-                    attachment.name,
-                    attachment.data if held else None,
-                    None if held else new.received_at,
-                )
-            return new.note_id, True
-
-    async def _references(
-        self, connection: Connection, request: NoteRequest, client_id: str | None
-    ) -> list[str]:
-        """The thread: what a correction corrects, else the latest note of the same thread."""
-        parent = None
-        if request.corrects:
-            parent = await connection.fetchrow(_PARENT_BY_KEY_SQL, request.corrects, client_id)
-        if parent is None and request.thread:
-            parent = await connection.fetchrow(_PARENT_BY_THREAD_SQL, request.thread, client_id)
-        if parent is None:
-            return []
-        return references_of(parent["refers_to"], parent["message_id"])
+                [file.data if file.content else None for file in files],
+                [None if file.content else new.received_at for file in files],
+                REFERENCES_LIMIT,
+            )
+            if created is not None:
+                return new.note_id, True
+            known = await connection.fetchrow(_BY_KEY_SQL, new.key)
+        assert known is not None
+        if known["digest"] != content:
+            raise KeyReusedError(
+                f"The key {new.key} belongs to note {known['note_id']}, which says something else",
+                remedy="Send a correction under a key of its own, with corrects",
+            )
+        return known["note_id"], False
 
     async def show(self, note_id: str) -> tuple[NoteInfo, NoteRequest] | None:
         """A note and its content; ``None`` if there is none of that id."""
@@ -403,17 +394,25 @@ class Database:
             return at
 
     @asynccontextmanager
-    async def claim(self, now: datetime) -> AsyncIterator[Claim | None]:
-        """The delivery that is due longest, if any, for the time of the context."""
+    async def claim(
+        self, now: datetime, in_hand: Collection[int] = ()
+    ) -> AsyncIterator[Claim | None]:
+        """The delivery that is due longest, if any, for the time of the context.
+
+        ``in_hand`` are those that the caller sends meanwhile: they do not count for ``next_at``.
+        """
         async with self._pool.acquire(timeout=_ACQUIRE_S) as connection, connection.transaction():
-            row = await connection.fetchrow(_CLAIM_SQL, now)
+            row = await connection.fetchrow(_CLAIM_SQL, now, list(in_hand))
             if row is None:
                 yield None
                 return
-            rows = await connection.fetch(_ATTACHMENTS_SQL, row["note_id"])
-            contents = {found["name"]: found["content"] for found in rows}
-            await connection.execute(_NO_IDLE_LIMIT_SQL)
-            yield Claim(connection, _claimed(row), contents, self._operations_email)
+            contents: dict[str, bytes] = {}
+            if row["attached"]:
+                rows = await connection.fetch(_ATTACHMENTS_SQL, row["note_id"])
+                contents = {found["name"]: found["content"] for found in rows}
+            yield Claim(
+                connection, _claimed(row), contents, row["following"], self._operations_email
+            )
 
 
 def _claimed(row: asyncpg.Record) -> Claimed:
@@ -442,11 +441,14 @@ class Claim:
         connection: Connection,
         delivery: Claimed,
         contents: dict[str, bytes],
+        next_at: datetime | None,
         operations_email: str,
     ) -> None:
         self._connection = connection
         self.contents = contents
         """The note's attachments that are still here, by name."""
+        self.next_at = next_at
+        """When the next mail is due; ``None``: none is waiting."""
         self._operations_email = operations_email
         self.delivery = delivery
 

@@ -4,18 +4,21 @@ Everything that could differ between two attempts is fixed when the note is acce
 (``Message-ID``, ``Date``, ``References``), so that a mail that arrives twice is recognised as one.
 All of a note's recipients see each other in ``To``: they are colleagues, and who else knows is
 worth knowing. Headers are built by :mod:`email.policy`, which folds and encodes them and refuses
-line breaks, but not those inside encoded words: none is let in.
+line breaks, but not those inside encoded words: none is let in. That costs more than all the rest
+of a mail, so what is plain is written as it is, and the mail is put together here.
 """
 
 from __future__ import annotations
 
+import binascii
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.headerregistry import Address
-from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from functools import lru_cache
 
 from vsek.domain.note import NoteRecipient
 from vsek.domain.text import NAME_LIMIT, clean_line
@@ -26,6 +29,9 @@ REFERENCES_LIMIT = 20
 # A message id must fit into one folded header line: Python would encode a longer one as if it
 # were text, and no mail program would recognise it any more.
 _DOMAIN_LIMIT = 40
+_PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*\Z")
+_LINE = 78
+_BASE64_LINE = 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,46 +66,82 @@ def message_id(note_id: str, sender: str, *, copy: bool = False) -> str:
     return f"<vsek.{note_id}{'.copy' if copy else ''}@{domain[-_DOMAIN_LIMIT:].lstrip('-.')}>"
 
 
-def references_of(parent_references: Sequence[str], parent: str) -> list[str]:
-    """``References`` of an answer to ``parent`` (RFC 5322, 3.6.4), bounded."""
-    chain = [*parent_references, parent]
-    if len(chain) > REFERENCES_LIMIT:
-        chain = [chain[0], *chain[-(REFERENCES_LIMIT - 1) :]]
-    return chain
-
-
 def _header_text(text: str, limit: int = NAME_LIMIT) -> str:
     """``text`` for a header. Python decodes what looks like an encoded word when a header is set
     (``=?utf-8?q?=0D=0ABcc:…?=``), and writes out the line break."""
     return clean_line(clean_line(text, limit).replace("=?", "= ?"), limit)
 
 
-def _address(name: str, email: str) -> Address:
-    return Address(display_name=_header_text(name), addr_spec=email)
+@lru_cache(maxsize=1024)
+def _addresses(header: str, people: tuple[tuple[str, str], ...]) -> bytes:
+    """A header with names and addresses, encoded and folded. The same people get many mails."""
+    value = [Address(display_name=_header_text(name), addr_spec=email) for name, email in people]
+    return SMTP.fold_binary(header, SMTP.header_factory(header, value))
+
+
+def _text(header: str, text: str) -> bytes:
+    """A header with ``text``, encoded and folded where it must be."""
+    line = f"{header}: {text}"
+    if _PLAIN.match(text) and len(line) <= _LINE:
+        return f"{line}\r\n".encode()
+    return SMTP.fold_binary(header, SMTP.header_factory(header, text))
+
+
+def _quoted_printable(text: str) -> bytes:
+    return binascii.b2a_qp(b"\r\n".join([*text.encode().splitlines(), b""]), istext=True)
+
+
+def _part(media_type: str, encoding: str, body: bytes, disposition: str = "") -> bytes:
+    head = f"Content-Type: {media_type}\r\nContent-Transfer-Encoding: {encoding}\r\n"
+    if disposition:
+        head += f"Content-Disposition: {disposition}\r\n"
+    return f"{head}\r\n".encode() + body
+
+
+def _multipart(kind: str, boundary: str, parts: Sequence[bytes]) -> bytes:
+    """``parts`` as one part. No line of quoted-printable or Base64 looks like a boundary, since
+    ``=`` is followed by a number there, or by nothing."""
+    mark = f"--{boundary}".encode()
+    joined = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts)
+    head = f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n'
+    return head.encode() + joined + mark + b"--\r\n"
+
+
+def _file(file: File) -> bytes:
+    content = binascii.b2a_base64(file.data, newline=False)
+    lines = [content[i : i + _BASE64_LINE] for i in range(0, len(content), _BASE64_LINE)]
+    body = b"\r\n".join([*lines, b""])
+    return _part(file.media_type, "base64", body, f'attachment; filename="{file.name}"')
 
 
 def compose(envelope: Envelope, rendered: Rendered, files: Sequence[File] = ()) -> bytes:
     """The mail, ready for ``DATA`` (CRLF, 7 bit)."""
-    message = EmailMessage(policy=SMTP)
-    message["From"] = _address(envelope.sender_name, envelope.sender)
-    message["To"] = [_address(to.name, to.email) for to in envelope.recipients]
-    message["Subject"] = _header_text(rendered.subject, 250)
-    message["Date"] = format_datetime(envelope.date)
-    message["Message-ID"] = envelope.message_id
+    sender = ((envelope.sender_name, envelope.sender),)
+    head = [
+        _addresses("From", sender),
+        _addresses("To", tuple((to.name, to.email) for to in envelope.recipients)),
+        _text("Subject", _header_text(rendered.subject, 250)),
+        _text("Date", format_datetime(envelope.date)),
+        _text("Message-ID", envelope.message_id),
+    ]
     if envelope.references:
-        message["In-Reply-To"] = envelope.references[-1]
-        message["References"] = " ".join(envelope.references)
+        head.append(_text("In-Reply-To", envelope.references[-1]))
+        head.append(_text("References", " ".join(envelope.references)))
     if envelope.urgent:
-        message["Importance"] = "high"
-        message["X-Priority"] = "1"
+        head.append(b"Importance: high\r\nX-Priority: 1\r\n")
     # RFC 3834, and the same for Exchange: no out-of-office answers to notes.
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Auto-Response-Suppress"] = "OOF, AutoReply"
-    message.set_content(rendered.text, cte="quoted-printable")
-    message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
-    for file in files:
-        maintype, _, subtype = file.media_type.partition("/")
-        message.add_attachment(file.data, maintype=maintype, subtype=subtype, filename=file.name)
-    # After the content, which clears all headers named Content-….
-    message["Content-Language"] = envelope.language
-    return message.as_bytes()
+    head.append(b"Auto-Submitted: auto-generated\r\n")
+    head.append(b"X-Auto-Response-Suppress: OOF, AutoReply\r\n")
+    head.append(b"MIME-Version: 1.0\r\n")
+    head.append(_text("Content-Language", envelope.language))
+    body = _multipart(
+        "alternative",
+        "=_text",
+        [
+            _part(f'text/{kind}; charset="utf-8"', "quoted-printable", _quoted_printable(text))
+            for kind, text in (("plain", rendered.text), ("html", rendered.html))
+        ],
+    )
+    if files:
+        body = _multipart("mixed", "=_files", [body, *map(_file, files)])
+    return b"".join(head) + body

@@ -2,9 +2,11 @@
 
 Theory of operation. A few workers do the same: claim the delivery that is due longest (a row lock,
 see ``database``), render it, hand it to the mail server over the worker's own connection, write
-down what became of it, and again, until nothing is due. Then they close their connection and wait
-for the next due time or for :meth:`Outbox.wake` (a note came in, a retry was asked for, the mail
-server is back). The table is the truth; a wake-up only says that looking is worth while.
+down what became of it, and again, until nothing is due. Then they wait for the next due time or for
+:meth:`Outbox.wake` (a note came in, a retry was asked for, the mail server is back), and after a
+while close their connection. The table is the truth; a wake-up only says that looking is worth
+while, so it wakes one worker, and a worker that finds more than it can send wakes the next. Along
+with the claimed delivery it is told when the next one is due, so nobody looks where there is none.
 
 When the mail server as a whole fails, all workers rest (``retry.rest_s``); then one of them probes
 with the next mail while the others go on resting. One success ends the rest.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -38,6 +41,9 @@ _log = structlog.get_logger(__name__)
 # nobody told us.
 _LOOK_AGAIN_S = 30.0
 _DATABASE_REST_S = 2.0
+_KEEP_CONNECTION_S = 5.0
+"""How long a connection to the mail server waits for the next mail: making one costs as much as
+sending a mail. Servers wait for minutes before they hang up."""
 
 
 class Session(Protocol):
@@ -54,6 +60,14 @@ class Session(Protocol):
     def drop(self) -> None:
         """End the connection at once, whatever it is doing."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a worker found. ``next_at``: if it sent a mail, when the next one is due."""
+
+    sent: bool = False
+    next_at: datetime | None = None
 
 
 def utc_now() -> datetime:
@@ -88,7 +102,9 @@ class Outbox:
         self._workers = workers
         self._now = now
         self._jitter = jitter
-        self._news = asyncio.Event()
+        self._news = False
+        self._waiting: list[asyncio.Future[None]] = []
+        self._in_hand: set[int] = set()
         self._server_failures = 0
         self._rest_from: datetime | None = None
         self._rest_until: datetime | None = None
@@ -99,10 +115,14 @@ class Outbox:
         """Why the mail server takes no mail; empty when it does."""
 
     def wake(self) -> None:
-        """Something may be due: all workers look."""
-        # Each waiter holds the event that it saw before it looked, so none misses this one.
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        """Something may be due: a worker looks, or all are busy, and the first to be done does."""
+        # Who began to wait last still has a connection.
+        while self._waiting:
+            waiter = self._waiting.pop()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._news = True
 
     async def run(self) -> None:
         """Work until cancelled. A mail that is being sent then is sent again at the next start."""
@@ -116,29 +136,49 @@ class Outbox:
                 # Python 3.11's wait_for, which the database driver uses, can swallow the
                 # cancellation of a worker.
                 self._stopping = True
-                self.wake()
+                while self._waiting:
+                    self.wake()
 
     async def _work(self) -> None:
         session = self._new_session()
         try:
             while not self._stopping:
-                news = self._news
+                self._news = False
                 wait_s: float
                 try:
-                    if await self.send_next(session):
-                        continue
-                    wait_s = await self._wait_s()
+                    look = await self._look(session)
+                    wait_s = await self._wait_s(look)
                 except DATABASE_ERRORS as error:
                     _log.warning("outbox_database_failed", error=repr(error))
                     wait_s = _DATABASE_REST_S
-                await session.close()
-                try:
-                    async with asyncio.timeout(wait_s):
-                        await news.wait()
-                except TimeoutError:
-                    continue
+                    self._news = False
+                await self._sleep(wait_s, session)
         finally:
             session.drop()
+
+    async def _sleep(self, wait_s: float, session: Session) -> None:
+        """Until ``wait_s`` seconds are over or there are news."""
+        keep_s = min(wait_s, _KEEP_CONNECTION_S)
+        if wait_s <= 0 or await self._woken(keep_s) or wait_s <= keep_s:
+            return
+        await session.close()
+        await self._woken(wait_s - keep_s)
+
+    async def _woken(self, wait_s: float) -> bool:
+        if self._news or self._stopping:
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(wait_s):
+                await waiter
+        except TimeoutError:
+            # Both at once: then the hint counts.
+            return waiter.done() and not waiter.cancelled()
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+        return True
 
     def _rests(self, now: datetime) -> bool:
         """Whether all mail rests; a clock that is set back ends the rest."""
@@ -146,11 +186,11 @@ class Outbox:
             return False
         return self._rest_from <= now < self._rest_until
 
-    async def _wait_s(self) -> float:
+    async def _wait_s(self, look: _Look) -> float:
         now = self._now()
         if self._rests(now) and self._rest_until is not None:
             return (self._rest_until - now).total_seconds()
-        due = await self._database.next_due(now)
+        due = look.next_at if look.sent else await self._database.next_due(now)
         if due is None:
             return _LOOK_AGAIN_S
         return min(_LOOK_AGAIN_S, (due - now).total_seconds())
@@ -160,35 +200,50 @@ class Outbox:
 
         Raises one of ``DATABASE_ERRORS``.
         """
+        return (await self._look(session)).sent
+
+    async def _look(self, session: Session) -> _Look:
         now = self._now()
         if self._rest_until is None:
             return await self._send_next(session, now)
         if self._probing or self._rests(now):
-            return False
+            return _Look()
         self._probing = True
         try:
             return await self._send_next(session, now)
         finally:
             self._probing = False
 
-    async def _send_next(self, session: Session, now: datetime) -> bool:
-        async with self._database.claim(now) as claim:
+    async def _send_next(self, session: Session, now: datetime) -> _Look:
+        async with self._database.claim(now, self._in_hand) as claim:
             if claim is None:
-                return False
+                return _Look()
             delivery = claim.delivery
-            attempt = self._unwritten.get(delivery.delivery_id)
-            if attempt is None:
-                attempt = await self._attempt(claim, session)
-                self._metrics.attempted(attempt.verdict)
-                self._note_server(attempt)
-            if attempt.verdict is Verdict.ACCEPTED:
-                self._unwritten[delivery.delivery_id] = attempt
-            copied = await self._settle(claim, attempt)
+            self._in_hand.add(delivery.delivery_id)
+            try:
+                if claim.next_at is not None and claim.next_at <= now and not self._probing:
+                    self.wake()
+                attempt = await self._sent(claim, session)
+                copied = await self._settle(claim, attempt)
+            finally:
+                self._in_hand.discard(delivery.delivery_id)
         # Only now is it committed.
         self._unwritten.pop(delivery.delivery_id, None)
         if copied or attempt.verdict is not Verdict.ACCEPTED:
             self.wake()
-        return True
+        return _Look(sent=True, next_at=claim.next_at)
+
+    async def _sent(self, claim: Claim, session: Session) -> Attempt:
+        """The attempt, or the one whose fate could not be written down."""
+        number = claim.delivery.delivery_id
+        attempt = self._unwritten.get(number)
+        if attempt is None:
+            attempt = await self._attempt(claim, session)
+            self._metrics.attempted(attempt.verdict)
+            self._note_server(attempt)
+        if attempt.verdict is Verdict.ACCEPTED:
+            self._unwritten[number] = attempt
+        return attempt
 
     async def _settle(self, claim: Claim, attempt: Attempt) -> bool:
         delivery = claim.delivery

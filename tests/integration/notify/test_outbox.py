@@ -9,6 +9,7 @@ from tests.integration.notify.bench import Bench
 from tests.integration.notify.mailserver import DROP, HANG, MailServer, text_of
 from tests.unit.notify.samples import missed, note
 
+from vsek.notify.mail import REFERENCES_LIMIT
 from vsek.notify.model import DeliveryStatus
 
 WEBER, OEZTUERK = "weber@nord.example", "oeztuerk@nord.example"
@@ -228,6 +229,23 @@ async def test_corrections_and_later_calls_stay_in_the_thread(
     assert mails[name(stranger)]["References"] is None
 
 
+async def test_a_long_thread_names_its_first_and_latest_mails(
+    bench: Bench, mail_server: MailServer
+) -> None:
+    ids = []
+    for _ in range(REFERENCES_LIMIT + 3):
+        ids.append(await bench.accept(missed(thread="nord/long")))
+        bench.clock.forward(seconds=1)
+    await bench.drain()
+    mails = {mail["Message-ID"]: mail for _, mail in mail_server.taken}
+    names = [f"<vsek.{note_id}@vsek.example>" for note_id in ids]
+    assert mails[names[REFERENCES_LIMIT]]["References"].split() == names[:REFERENCES_LIMIT]
+    assert mails[names[-1]]["References"].split() == [
+        names[0],
+        *names[-REFERENCES_LIMIT:-1],
+    ]
+
+
 async def test_two_processes_with_many_workers_send_nothing_twice(
     bench: Bench, mail_server: MailServer
 ) -> None:
@@ -274,7 +292,7 @@ async def test_what_was_accepted_is_not_sent_again_because_the_database_went_awa
         cut.extend(
             await killer.fetch(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND query LIKE 'SET LOCAL idle%'"
+                " WHERE datname = current_database() AND state = 'idle in transaction'"
             )
         )
 
@@ -343,7 +361,7 @@ async def test_the_claim_uses_the_index_of_due_mails(bench: Bench, pool: asyncpg
 
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL enable_seqscan = off")
-        plan = await connection.fetch("EXPLAIN " + _CLAIM_SQL, bench.clock())
+        plan = await connection.fetch("EXPLAIN " + _CLAIM_SQL, bench.clock(), [])
     text = "\n".join(row[0] for row in plan)
     assert "deliveries_due" in text
     assert "Sort" not in text

@@ -10,13 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.notify.samples import RECEIVED_AT, english, note
 
 from vsek.domain.note import NoteRecipient, NoteRequest
-from vsek.notify.mail import (
-    REFERENCES_LIMIT,
-    Envelope,
-    compose,
-    message_id,
-    references_of,
-)
+from vsek.notify.mail import Envelope, File, compose, message_id
 from vsek.notify.render import Rendered, Renderer
 
 RENDERER = Renderer("DE")
@@ -90,12 +84,28 @@ def test_a_message_id_fits_into_a_line_whatever_the_senders_domain(length: int) 
     assert data.count(fixed.encode()) == 3
 
 
-def test_the_chain_of_references_keeps_its_first_and_latest() -> None:
-    chain = [f"<{i}@x>" for i in range(REFERENCES_LIMIT)]
-    longer = references_of(chain, "<new@x>")
-    assert len(longer) == REFERENCES_LIMIT
-    assert longer[0] == "<0@x>"
-    assert longer[-2:] == [f"<{REFERENCES_LIMIT - 1}@x>", "<new@x>"]
+@settings(deadline=None)
+@given(st.text(max_size=300), st.text(max_size=300), st.binary(max_size=300))
+def test_what_is_read_is_what_was_written(text: str, html: str, data: bytes) -> None:
+    envelope = Envelope("a@x.example", "", [], "<1@x>", ["<0@x>"], RECEIVED_AT, "de", urgent=True)
+    files = [File(f"{n}.wav", "audio/wav", data) for n in range(2)]
+    mail = message_from_bytes(
+        compose(envelope, Rendered("s", text, html), files), policy=policy.default
+    )
+    assert mail.defects == []
+    parts = [part for part in mail.walk() if not part.is_multipart()]
+    assert [part.get_content_type() for part in parts] == [
+        "text/plain",
+        "text/html",
+        "audio/wav",
+        "audio/wav",
+    ]
+    for part, written in zip(parts, (text, html), strict=False):
+        got = part.get_payload(decode=True)
+        assert isinstance(got, bytes)
+        assert got.splitlines() == written.encode().splitlines()
+    assert [part.get_payload(decode=True) for part in parts[2:]] == [data, data]
+    assert [part.get_filename() for part in parts[2:]] == ["0.wav", "1.wav"]
 
 
 @settings(deadline=None)  # other work on the machine is no fault
