@@ -61,7 +61,10 @@ def decide(acd: Acd, event: ev.Event, now: float) -> list[fx.Effect]:
     before: a call queued twice, ``CallLeft`` of a call that is talked with, ``AgentReleased`` of an
     agent who does not talk in that call.
     """
-    return [*take(acd, event, now), *match(acd, now)]
+    step = _Step(acd, now)
+    step.take(event)
+    step.match()
+    return step.effects
 
 
 def take(acd: Acd, event: ev.Event, now: float) -> list[fx.Effect]:
@@ -392,8 +395,8 @@ class _Step:
         if not isinstance(step, Go):
             return
         old, call_id = agent.state, agent.call_id
-        park_s = self._park_s(what, failure)
         target = _target(agent, step.target)
+        park_s = self._park_s(what, failure) if target is AgentState.PARKED else 0.0
         match target:
             case None:
                 reason = "removed"
