@@ -8,7 +8,8 @@ An endpoint that was made anew (its account changed) has left its subscriptions 
 ``refresh`` subscribes again, and compares with what Asterisk says afterwards.
 
 ``EndpointStateChange`` alone is believed: the other two events of a registration carry the
-endpoint's state too, but may come before it has changed.
+endpoint's state too, but may come before it has changed. What such an event tells while Asterisk is
+asked outweighs the answer, which may be older: every later change brings an event as well.
 """
 
 from __future__ import annotations
@@ -34,10 +35,15 @@ class Presence:
         self._post = post
         self._app = app
         self._known: dict[str, bool] = {}
+        self._events = 0
+        self._told: dict[str, int] = {}
+        """Number of the last event by which an endpoint was told."""
 
     def see(self, event: AriEvent) -> None:
         """Take note of an event of Asterisk, whatever it is."""
         if isinstance(event, EndpointStateChange) and event.endpoint.technology == TECHNOLOGY:
+            self._events += 1
+            self._told[event.endpoint.resource] = self._events
             self._report(event.endpoint.resource, event.endpoint.state == "online")
 
     async def refresh(self, client: AriHttp, agents: Iterable[str]) -> None:
@@ -46,10 +52,14 @@ class Presence:
         endpoints = await self._endpoints(client)
         for sources in _chunks(name for name in agents if name in endpoints):
             await self._subscribe(client, sources)
+        before = self._events
         endpoints = await self._endpoints(client)
         for name in agents:
+            reachable = endpoints.get(name) == "online"
+            if self._told.get(name, 0) > before:
+                reachable = self._known[name]
             self._known.pop(name, None)
-            self._report(name, endpoints.get(name) == "online")
+            self._report(name, reachable)
 
     @staticmethod
     async def _endpoints(client: AriHttp) -> dict[str, str]:

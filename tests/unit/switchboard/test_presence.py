@@ -94,3 +94,31 @@ async def test_a_refused_subscription_is_told() -> None:
     asterisk.status = 404
     with pytest.raises(ServiceError, match="does not tell of endpoint:PJSIP/anna: 404"):
         await Presence(lambda _: None, "vsek").refresh(asterisk, ["anna"])
+
+
+async def test_what_happens_while_asterisk_is_asked_outweighs_its_answer() -> None:
+    posted: list[AgentReachable] = []
+    presence = Presence(posted.append, "vsek")
+
+    class Slow(Asterisk):
+        """Answers with what was before."""
+
+        async def http(
+            self, method: str, uri: str, query: dict[str, str] | None = None, body: Any = None
+        ) -> Reply:
+            reply = await super().http(method, uri, query, body)
+            if self.subscribed:
+                presence.see(endpoint_event("anna", "online"))
+                presence.see(endpoint_event("ben", "offline"))
+            return reply
+
+    await presence.refresh(Slow(anna="offline", ben="online", cleo="online"), ["anna", "ben"])
+    assert [(event.agent_id, event.reachable) for event in posted[-2:]] == [
+        ("anna", True),
+        ("ben", False),
+    ]
+    await presence.refresh(Asterisk(anna="offline", ben="online"), ["anna", "ben"])
+    assert [(event.agent_id, event.reachable) for event in posted[-2:]] == [
+        ("anna", False),
+        ("ben", True),
+    ]
