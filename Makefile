@@ -67,7 +67,7 @@ BENCH_OUT ?= docs/benchmark
 GUARD := tests/acceptance/bench-guard.json
 
 bench: $(STAMP)
-	$(BIN)/vsek bench --short $(ARGS)
+	$(BIN)/vsek bench W1 W2 W5 W7 --short $(ARGS)
 
 bench-all: $(STAMP)
 	$(BIN)/vsek bench --out $(BENCH_OUT) --docs docs/performance.md $(ARGS)

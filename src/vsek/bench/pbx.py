@@ -5,7 +5,8 @@ number is vsek's, ``q0007`` the queue of that name, ``d0007`` agent number 7 by 
 
 ``Queue()`` gets the configuration that serves it best:
 
-- ``leastrecent``: the agent who is idle longest, which is what vsek does as well;
+- ``rrmemory``: one agent after the other. (``leastrecent`` would be closer to what vsek does, but
+  asks an agent who never answers again and again before all others.)
 - ``ringinuse = no``, ``autofill = yes``, ``shared_lastcall = yes``;
 - ``retry = 1``, the shortest that it takes (0 counts as 5 s), no wrap-up, no announcements;
 - callers hear ringing instead of music (option ``r``), as vsek's do under the policy ``ring``;
@@ -51,7 +52,7 @@ autofill = yes
 log_membername_as_agent = no
 
 [all](!)
-strategy = leastrecent
+strategy = rrmemory
 ringinuse = no
 autofill = yes
 timeout = {ring_s}

@@ -41,7 +41,7 @@ def test_the_queue_gets_its_best_configuration() -> None:
     assert values["retry"] == "1"  # 0 would be 5 seconds
     assert values["timeout"] == "7"
     assert values["wrapuptime"] == "0"
-    assert values["strategy"] == "leastrecent"
+    assert values["strategy"] == "rrmemory"
 
 
 def test_the_contexts_lead_straight_to_queue_and_dial() -> None:

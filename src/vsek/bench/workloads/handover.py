@@ -31,7 +31,7 @@ def _load(bench: Bench, queues: int, *, silent: str = "") -> Load:
     return Load(
         queues,
         _ARRIVALS,
-        80 if bench.short else 200,
+        60 if bench.short else 200,
         ring_s=0.1,
         talk_s=2.0,
         talk_to_s=5.0,
