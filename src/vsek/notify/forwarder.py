@@ -139,9 +139,11 @@ class NoteForwarder:
         posting: set[asyncio.Task[bool]] = set()
         served, away = True, None
         async with asyncio.TaskGroup() as group:
-            while served:
+            more = True
+            while served and more:
+                limit = min(BATCH, IN_FLIGHT - len(posting))
                 try:
-                    notes = await self._claim(IN_FLIGHT - len(posting))
+                    notes = await self._outbox.claim(self._clock(), limit=limit, lease_s=LEASE_S)
                 except ServiceError as error:
                     away = error
                     break
@@ -149,22 +151,15 @@ class NoteForwarder:
                     group.create_task(self._forward(note), name=f"note {note.key}")
                     for note in notes
                 }
-                if not posting:
-                    break
+                more = len(notes) == limit
                 done = {task for task in posting if task.done()}
-                if not notes or len(posting) == IN_FLIGHT:
-                    # Nothing more is due, or nothing more may be under way.
-                    until = asyncio.FIRST_COMPLETED if notes else asyncio.ALL_COMPLETED
-                    done, _ = await asyncio.wait(posting, return_when=until)
+                if len(posting) == IN_FLIGHT:
+                    done, _ = await asyncio.wait(posting, return_when=asyncio.FIRST_COMPLETED)
                 posting -= done
                 served = all(task.result() for task in done)
         if away is not None:
             raise away
         return served and all(task.result() for task in posting)
-
-    async def _claim(self, room: int) -> Sequence[DueNote]:
-        limit = min(BATCH, room)
-        return await self._outbox.claim(self._clock(), limit=limit, lease_s=LEASE_S)
 
     async def _forward(self, note: DueNote) -> bool:
         """Post one note and write down its fate; ``False`` when a part that it needs is away."""

@@ -20,11 +20,6 @@ from vsek.domain.outcomes import Outcome
 if TYPE_CHECKING:
     from vsek.store.pool import Connection, Row
 
-_CALL_SQL = """
-SELECT c.client_id, c.outcome, c.ended_at, k.account::text AS account
-FROM vsek.calls c JOIN vsek.clients k ON k.id = c.client_id
-WHERE c.id = $1
-"""
 # Whoever is writing on one of them just now keeps it out of this note.
 _MEMBERS_SQL = """
 SELECT d.id, c.received_at, c.caller_number, c.caller_name, c.caller_withheld, c.reason
@@ -53,12 +48,12 @@ class Day:
     ends: datetime
 
 
-async def day_of(conn: Connection, call_id: str, draft: Row) -> Day | None:
-    """The day in whose digest the call's note belongs; ``None``: it has a note of its own."""
-    if not NoteDraft.model_validate_json(draft["draft"]).is_empty:
+def day_of(row: Row) -> Day | None:
+    """The day in whose digest the note of the call belongs that ``row`` tells of (see
+    ``store.requests``); ``None``: it has a note of its own."""
+    if row["outcome"] != Outcome.BLOCKED or row["account"] is None:
         return None
-    row = await conn.fetchrow(_CALL_SQL, call_id)
-    if row is None or row["outcome"] != Outcome.BLOCKED:
+    if not NoteDraft.model_validate_json(row["draft"]).is_empty:
         return None
     zone = ZoneInfo(json.loads(row["account"]).get("timezone") or "Europe/Berlin")
     day = row["ended_at"].astimezone(zone).date()

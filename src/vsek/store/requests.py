@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# All in one statement: the note's draft is locked meanwhile. $2: the number that was dictated.
-_CALL_SQL = """
+# All that notes need to know of their calls, in one statement.
+_CALLS_SQL = """
 SELECT c.id, c.client_id, c.received_at, c.caller_number, c.caller_name, c.caller_withheld, c.did,
        c.forwarded_by, c.outcome, c.stage, c.reason, c.answered_at, c.ended_at,
        coalesce(a.name, '') AS agent_name, k.name AS client_name, k.account::text AS account,
@@ -62,12 +62,14 @@ SELECT c.id, c.client_id, c.received_at, c.caller_number, c.caller_name, c.calle
         WHERE s.call_id = c.id AND s.kind IN ('screening', 'key', 'consent', 'screened',
                                               'callback_promised', 'forwarded')
        ) AS told,
-       EXISTS (SELECT FROM vsek.recordings r WHERE r.call_id = c.id) AS recorded
+       EXISTS (SELECT FROM vsek.recordings r WHERE r.call_id = c.id) AS recorded,
+       n.draft::text AS draft, n.revision, n.finished
 FROM vsek.calls c
-CROSS JOIN LATERAL (SELECT coalesce(nullif(c.caller_number, ''), $2::text) AS number) AS caller
+JOIN vsek.note_drafts n ON n.call_id = c.id
+CROSS JOIN LATERAL (SELECT coalesce(nullif(c.caller_number, ''), n.dictated) AS number) AS caller
 LEFT JOIN vsek.agents a ON a.id = c.agent_id
 LEFT JOIN vsek.clients k ON k.id = c.client_id
-WHERE c.id = $1
+WHERE c.id = ANY ($1) AND n.call_id = ANY ($1)
 """
 _NUMBERS = frozenset({"callback_promised", "forwarded"})
 """Steps that tell a number: to be called back, and to which the call was forwarded."""
@@ -101,34 +103,35 @@ class Voice:
     """Without content; it is fetched when the note leaves."""
 
 
+async def told(conn: Connection, call_ids: Sequence[str]) -> dict[str, Row]:
+    """What the database knows of calls, with the drafts of their notes, by the calls' ids."""
+    return {row["id"]: row for row in await conn.fetch(_CALLS_SQL, call_ids)}
+
+
 async def build(
     conn: Connection,
-    call_id: str,
-    draft_row: Row,
+    row: Row,
     corrects: str | None,
     *,
     operations: Operations,
     country: str,
     digest: NoteDigest | None = None,
 ) -> NoteRequest:
-    """The request as it would leave now, attachments without content.
+    """The request for the call that ``row`` tells of, attachments without content.
 
-    ``digest``: it tells of these calls instead of this one alone. ``draft_row`` has ``draft``
-    (JSON), ``dictated`` and ``finished``. Raises ``LookupError`` when the call is unknown,
-    ``ValueError`` when no request can be made of what is there.
+    ``digest``: it tells of these calls instead of this one alone. Raises ``ValueError`` when no
+    request can be made of what is there. The database is asked only if the call was recorded.
     """
-    row = await conn.fetchrow(_CALL_SQL, call_id, draft_row["dictated"])
-    if row is None:
-        raise LookupError(f"call {call_id} is gone")
-    draft = NoteDraft.model_validate_json(draft_row["draft"])
+    call_id = row["id"]
+    draft = NoteDraft.model_validate_json(row["draft"])
     previous, thread = 0, ""
     if row["number_of_caller"] and row["client_id"] is not None:
         previous = row["previous_calls"]
         thread = thread_of(row["client_id"], row["number_of_caller"])
     client = _readable(row)
-    told = msgspec.json.decode(row["told"] or "[]", type=_Steps)
-    numbers = {kind: detail.get("number", "") for kind, detail in told}
-    steps = [(kind, detail) for kind, detail in told if kind not in _NUMBERS]
+    story = msgspec.json.decode(row["told"] or "[]", type=_Steps)
+    numbers = {kind: detail.get("number", "") for kind, detail in story}
+    steps = [(kind, detail) for kind, detail in story if kind not in _NUMBERS]
     kept = await recordings.of_call(conn, call_id) if row["recorded"] else []
     voice = voice_of(call_id, client, steps, kept)
     if digest is not None:
@@ -138,7 +141,7 @@ async def build(
         client,
         draft,
         voice,
-        finished=draft_row["finished"],
+        finished=row["finished"],
         corrects=corrects,
         previous_calls=previous,
         thread=thread,
