@@ -11,12 +11,13 @@ from vsek.bench.workloads.capacity import Capacity
 from vsek.bench.workloads.client import Clients
 from vsek.bench.workloads.cost import Cost
 from vsek.bench.workloads.handover import Handover, NoAnswer
+from vsek.bench.workloads.lag import Lag
 from vsek.bench.workloads.offer import Offer
 from vsek.errors import InputError
 
 ALL: Final[dict[str, Workload]] = {
     workload.id: workload
-    for workload in (Offer(), Handover(), NoAnswer(), Capacity(), Cost(), Clients(), Burst())
+    for workload in (Offer(), Handover(), NoAnswer(), Capacity(), Cost(), Clients(), Burst(), Lag())
 }
 
 
