@@ -29,6 +29,7 @@ from vsek.demo.load import CountingSmtp, ports
 from vsek.demo.loadpeers import Crowd
 from vsek.demo.processes import Program, free_port
 from vsek.demo.stack import Stack
+from vsek.demo.usage import Usage
 from vsek.domain.ids import AgentId
 from vsek.embedded.asterisk import PrivateAsterisk
 from vsek.embedded.postgres import PrivatePostgres
@@ -44,6 +45,11 @@ _REGISTERED_FOR_S: Final = 400.0
 """Registrations last 600 s."""
 _REGISTER_RATE: Final = 200
 _READY_S: Final = 120.0
+_IN_THE_PATH: Final = ("asterisk", "serve")
+_IDLE_S: Final = 0.2
+"""Processor seconds a second that are no work: 2,000 telephones are asked every 30 s whether they
+are there."""
+_LOOK_EVERY_S: Final = 0.5
 _VSEK: Final = (sys.executable, "-m", "vsek.cli.main")
 _CLIENT: Final = """\
   - id: bench-{number:04}
@@ -229,6 +235,24 @@ class House:
             await self._start_vsek()
             await self._all_ready()
         await self.pbx.clean()
+        await self._settled()
+
+    async def _settled(self) -> None:
+        """Waits until the PBX and the switchboard do nothing more of what their start has left."""
+        pids = self.pids()
+        usage = Usage({name: pids[name] for name in _IN_THE_PATH if name in pids}, {})
+
+        def worked() -> float:
+            return sum(usage.seconds(name) for name in _IN_THE_PATH if name in pids)
+
+        before = -1.0
+
+        async def probe() -> bool | None:
+            nonlocal before
+            last, before = before, worked()
+            return True if 0 <= last and before - last <= _IDLE_S * _LOOK_EVERY_S else None
+
+        await eventually(probe, "a PBX at rest", timeout_s=_READY_S, every_s=_LOOK_EVERY_S)
 
     def pids(self) -> dict[str, int]:
         """The processes of the system, by name."""

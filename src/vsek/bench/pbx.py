@@ -12,7 +12,12 @@ number is vsek's, ``q0007`` the queue of that name, ``d0007`` agent number 7 by 
 - callers hear ringing instead of music (option ``r``), as vsek's do under the policy ``ring``;
 - no queue log, no CDR, no CEL (they are off in this Asterisk anyway).
 
-Every agent is a member of every queue: each agent may take each client's calls, as with vsek.
+Every agent is a member of every queue, as with vsek each agent may take each client's calls, as
+long as that makes ``MEMBERSHIPS`` at most; beyond, each queue gets as many agents as that allows,
+and each agent equally many queues. Asterisk 22 loads 100,000 memberships in a minute or two and a
+million in more than an hour (the time grows with the square), so nobody could run it otherwise. It
+is an advantage for ``Queue()``: it looks at fewer agents.
+
 While somebody else is measured the module is not loaded at all, as it looks at each member of each
 queue whenever an agent's telephone changes its state.
 """
@@ -44,6 +49,8 @@ exten => _dXXXX,1,Dial(PJSIP/a${EXTEN:1},60)
 """,
 }
 """For ``vsek-local`` of the private Asterisk."""
+MEMBERSHIPS: Final = 40_000
+"""Agents in queues, all together."""
 _QUEUES: Final = """\
 [general]
 persistentmembers = no
@@ -71,8 +78,7 @@ setinterfacevar = no
 setqueueentryvar = no
 setqueuevar = no
 """
-_LOAD_S: Final = 900.0
-"""A million members take minutes."""
+_LOAD_S: Final = 300.0
 _LEFTOVERS_S: Final = 45.0
 
 
@@ -87,10 +93,14 @@ def queue_name(number: int) -> str:
 
 
 def queues_conf(queues: int, agents: int, ring_s: int) -> str:
-    """``queues.conf``: so many queues, each with all agents; an agent is rung for ``ring_s``."""
-    members = "".join(f"member => PJSIP/{agent_name(n)}\n" for n in range(agents))
-    names = "".join(f"\n[{queue_name(n)}](all)\n" for n in range(queues))
-    return _QUEUES.format(ring_s=ring_s) + members + names
+    """``queues.conf``: so many queues with these agents, each rung for ``ring_s`` seconds."""
+    size = min(agents, max(1, MEMBERSHIPS // queues))
+    text = _QUEUES.format(ring_s=ring_s)
+    for queue in range(queues):
+        text += f"\n[{queue_name(queue)}](all)\n"
+        members = (agent_name((queue * size + n) % agents) for n in range(size))
+        text += "".join(f"member => PJSIP/{name}\n" for name in members)
+    return text
 
 
 class Pbx:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections import Counter
 from configparser import RawConfigParser
 
 import pytest
 
 from vsek.bench.house import dialled, did
-from vsek.bench.pbx import EXTRA, agent_name, queue_name, queues_conf
+from vsek.bench.pbx import EXTRA, MEMBERSHIPS, agent_name, queue_name, queues_conf
 from vsek.bench.results import Competitor
 from vsek.domain.agent import check_agent_id
 from vsek.domain.numbers import normalise
@@ -29,8 +30,16 @@ def test_every_agent_is_in_every_queue() -> None:
         "[q0001](all)",
         "[q0002](all)",
     ]
-    members = [line for line in found["[all](!)"] if line.startswith("member")]
-    assert members == [f"member => PJSIP/a000{n}" for n in range(4)]
+    for name in ("[q0000](all)", "[q0002](all)"):
+        assert sorted(found[name]) == [f"member => PJSIP/a000{n}" for n in range(4)]
+
+
+def test_what_asterisk_cannot_load_is_shared_out_evenly() -> None:
+    found = sections(queues_conf(500, 2000, 7))
+    queues = [lines for name, lines in found.items() if "(all)" in name]
+    assert {len(lines) for lines in queues} == {80}
+    assert sum(map(len, queues)) == MEMBERSHIPS
+    assert set(Counter(line for lines in queues for line in lines).values()) == {20}
 
 
 def test_the_queue_gets_its_best_configuration() -> None:
