@@ -250,7 +250,7 @@ class House:
         async def probe() -> bool | None:
             nonlocal before
             last, before = before, worked()
-            return True if 0 <= last and before - last <= _IDLE_S * _LOOK_EVERY_S else None
+            return True if last >= 0 and before - last <= _IDLE_S * _LOOK_EVERY_S else None
 
         await eventually(probe, "a PBX at rest", timeout_s=_READY_S, every_s=_LOOK_EVERY_S)
 
