@@ -231,6 +231,8 @@ class House:
         """Caller's number without its plus → when mails about this caller's calls were taken."""
         self.finished: dict[str, float] = {}
         """The same → when the call's note was finished."""
+        self.accounts = {f"agent{n}": f"secret-of-agent-{n}" for n in range(1, plan.agents + 1)}
+        """Agents and their secrets."""
 
     @classmethod
     async def open(
@@ -260,19 +262,22 @@ class House:
         crowd = Crowd(folder / "crowd", stack.sip, ports)
         exits.push_async_callback(crowd.stop)
         house = cls(plan, stack, crowd, mails)
-        await house._hire(plan.agents)
+        await house._hire()
         return house
 
-    async def _hire(self, count: int) -> None:
-        accounts = {f"agent{n}": f"secret-of-agent-{n}" for n in range(1, count + 1)}
+    async def _hire(self) -> None:
         connection = await asyncpg.connect(self.stack.dsn)
         try:
-            for name, secret in accounts.items():
+            for name, secret in self.accounts.items():
                 await agent_table.add(connection, AgentId(name), name.title(), secret, "de")
         finally:
             await connection.close()
         await self.stack.control("POST", "/v1/sync")
-        await self.crowd.register(accounts)
+        await self.register()
+
+    async def register(self) -> None:
+        """Have the agents there, for ten minutes, and taking calls."""
+        await self.crowd.register(self.accounts)
         await self.crowd.answer(ring_s=self.plan.ring_s, talk_s=self.plan.talk_s)
 
         async def all_ready() -> bool | None:
@@ -336,7 +341,7 @@ async def measure(house: House, folder: Path) -> Result:
     started = time.monotonic()
     try:
         callers = await house.crowd.call(DID, house.callers(plan.calls), rate=plan.rate)
-        async with _watched(house, usage) as probes:
+        async with watched(house, usage) as probes:
             code = await callers.wait()
             await house.quiet()
             with contextlib.suppress(ServiceError):  # what is missing is told by the result
@@ -407,7 +412,7 @@ async def _books_closed(stack: Stack, calls: int) -> None:
 
 
 @asynccontextmanager
-async def _watched(house: House, usage: Usage) -> AsyncIterator[list[float]]:
+async def watched(house: House, usage: Usage) -> AsyncIterator[list[float]]:
     """Writes notes, asks for health, and looks at the memory, until left."""
     probes: list[float] = []
     tasks = [

@@ -224,8 +224,13 @@ def agent_scenario(
     )
 
 
-def caller_scenario(number: str, patience_s: float, *, speaks: bool = True) -> str:
-    """Calls ``number``, speaks until the other side hangs up; or only waits for that."""
+def caller_scenario(
+    number: str, patience_s: float, *, speaks: bool = True, leaves: float = 0.0
+) -> str:
+    """Calls ``number``, speaks until the other side hangs up; or only waits for that.
+
+    Of all callers the part ``leaves`` hangs up within the first second after the answer.
+    """
     port = "[rtpstream_audio_port]" if speaks else "9"
     speech = '  <nop><action><exec rtp_stream="voice.alaw,-1,8,PCMA/8000"/></action></nop>\n'
     ack = _IN_DIALOG.format(
@@ -244,10 +249,30 @@ def caller_scenario(number: str, patience_s: float, *, speaks: bool = True) -> s
             f'  <recv response="200" rrs="true" timeout="{patience_s * 1000:.0f}"/>\n',
             ack,
             speech if speaks else "",
+            f'  <nop next="leave" chance="{leaves:g}"/>\n' if leaves else "",
             f'  <recv request="BYE" timeout="{patience_s * 1000:.0f}"/>\n',
-            _response("200 OK", "caller"),
+            _response("200 OK", "caller", attributes=' next="end"' if leaves else ""),
+            _leaving(number) if leaves else "",
             "</scenario>\n",
         )
+    )
+
+
+def _leaving(number: str) -> str:
+    """Hangs up soon."""
+    bye = _IN_DIALOG.format(
+        attributes=' retrans="500"',
+        method="BYE",
+        sender="<sip:[field0]@[local_ip]:[local_port]>;tag=[pid]c[call_number]",
+        to=f"<sip:{number}@[remote_ip]:[remote_port]>[peer_tag_param]",
+        sequence=2,
+        who="caller",
+    )
+    return (
+        '  <label id="leave"/>\n'
+        '  <pause distribution="uniform" min="100" max="800"/>\n'
+        f'{bye}  <recv response="200"/>\n'
+        '  <label id="end"/>\n  <nop/>\n'
     )
 
 
@@ -297,11 +322,13 @@ class Crowd:
         patience_s: float = 60.0,
         speaks: bool = True,
         at_once: int = 2000,
+        leaves: float = 0.0,
     ) -> Program:
         """One call to ``number`` from each of ``callers``, ``rate`` a second, never more than
         ``at_once``. ``callers`` may have further columns: ``number`` is then ``[field1]``."""
         self._write("callers.csv", "SEQUENTIAL\n" + "\n".join(callers) + "\n")
-        self._write("callers.xml", caller_scenario(number, patience_s, speaks=speaks))
+        scenario = caller_scenario(number, patience_s, speaks=speaks, leaves=leaves)
+        self._write("callers.xml", scenario)
         (self.folder / "voice.alaw").write_bytes(bytes([VOICE]) * 8000 * _VOICE_S)
         sound = self.ports.callers_sound
         return await self._start(

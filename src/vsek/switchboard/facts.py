@@ -88,6 +88,10 @@ class Facts:
     differences: tuple[str, ...] | None = None
     """What the audit found and could not explain."""
     commands: Commands = Commands()
+    tasks: int = 0
+    """Of the event loop: what waits there for something."""
+    timers: int = 0
+    """Deadlines of calls and agents that are armed."""
 
     @property
     def events_flow(self) -> bool:

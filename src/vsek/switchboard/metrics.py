@@ -259,3 +259,5 @@ def _machine(facts: Facts) -> Iterable[Metric]:
         size.add_metric([disk.name], disk.size_bytes)
     yield free
     yield size
+    yield _gauge("vsek_tasks", "Tasks of the event loop", facts.tasks)
+    yield _gauge("vsek_timers", "Armed deadlines of calls and agents", facts.timers)

@@ -48,6 +48,9 @@ class Timers:
         if handle is not None:
             handle.cancel()
 
+    def __len__(self) -> int:
+        return len(self._handles)
+
     def close(self) -> None:
         """Disarm all."""
         for handle in self._handles.values():

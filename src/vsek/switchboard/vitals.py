@@ -130,6 +130,8 @@ class Vitals:
             trunks=self._trunks,
             differences=None if differences is None else tuple(differences),
             commands=self._sources.commands(),
+            tasks=len(asyncio.all_tasks()),
+            timers=len(self._switchboard.timers),
         )
 
     def _database_now(self) -> Database | None:
