@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from vsek.bench import results
 from vsek.bench.drive import Driver
@@ -27,6 +27,9 @@ from vsek.bench.machine import Cores
 from vsek.bench.pbx import remove
 from vsek.bench.results import Case, Competitor, Report, Run
 from vsek.errors import ServiceError
+
+SOAK_S: Final = 1800.0
+SHORT_SOAK_S: Final = 120.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,9 @@ class Bench:
         rounds: int,
         out: Path,
         say: Callable[[str], None],
+        soak_s: float = 0.0,
     ) -> None:
+        self._soak_s = soak_s
         self.folder = folder
         self.report = report
         self.cores = cores
@@ -97,6 +102,11 @@ class Bench:
         self._exits: AsyncExitStack | None = None
         self._driver: Driver | None = None
         self._houses = 0
+
+    @property
+    def soak_s(self) -> float:
+        """How long a workload shall last that has to last long, in seconds."""
+        return self._soak_s or (SHORT_SOAK_S if self.short else SOAK_S)
 
     @property
     def short(self) -> bool:

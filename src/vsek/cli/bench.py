@@ -39,6 +39,12 @@ def bench(
         int, typer.Option("--runs", min=1, max=100, metavar="N", help="Rounds per case.")
     ] = ROUNDS,
     short: Annotated[bool, typer.Option("--short", help="Fewer and shorter cases.")] = False,
+    soak: Annotated[
+        float | None,
+        typer.Option(
+            min=1, metavar="MIN", help="How long W8 lasts, in minutes. (default: 30, short 2)"
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where results.json and charts go. (default: a new one)"),
@@ -78,7 +84,8 @@ def bench(
     else:
         folder = (out or Path(tempfile.mkdtemp(prefix="vsek-bench-"))).expanduser().resolve()
         try:
-            report = run.wait(_measure(wanted, folder, runs=runs, short=short, pin=pin))
+            how = (runs, short, 60 * (soak or 0.0))
+            report = run.wait(_measure(wanted, folder, how, pin=pin))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
     charts = _charts(report, folder)
@@ -101,8 +108,10 @@ def _list(workloads: list[Workload]) -> None:
 
 
 async def _measure(
-    workloads: list[Workload], folder: Path, *, runs: int, short: bool, pin: bool
+    workloads: list[Workload], folder: Path, how: tuple[int, bool, float], *, pin: bool
 ) -> Report:
+    """``how``: rounds, whether it shall be short, and seconds of soak (0: as usual)."""
+    runs, short, soak_s = how
     from vsek.bench import machine, results
     from vsek.bench.bench import Bench
     from vsek.demo.capture import Capture
@@ -130,7 +139,9 @@ async def _measure(
     # Servers and folders are left to nobody, whoever ends us.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, mine.cancel)
     with tempfile.TemporaryDirectory(prefix="vsek-bench-run-") as place:
-        bench = Bench(Path(place), report, cores, rounds=runs, out=folder, say=output.hint)
+        bench = Bench(
+            Path(place), report, cores, rounds=runs, out=folder, say=output.hint, soak_s=soak_s
+        )
         try:
             for workload in workloads:
                 await workload.run(bench)

@@ -13,11 +13,22 @@ from vsek.bench.workloads.cost import Cost
 from vsek.bench.workloads.handover import Handover, NoAnswer
 from vsek.bench.workloads.lag import Lag
 from vsek.bench.workloads.offer import Offer
+from vsek.bench.workloads.soak import Soak
 from vsek.errors import InputError
 
 ALL: Final[dict[str, Workload]] = {
     workload.id: workload
-    for workload in (Offer(), Handover(), NoAnswer(), Capacity(), Cost(), Clients(), Burst(), Lag())
+    for workload in (
+        Offer(),
+        Handover(),
+        NoAnswer(),
+        Capacity(),
+        Cost(),
+        Clients(),
+        Burst(),
+        Soak(),
+        Lag(),
+    )
 }
 
 
