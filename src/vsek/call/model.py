@@ -20,9 +20,12 @@ from vsek.domain.outcomes import CALLER_HANGUP, Finding, Outcome, Stage
 class Screening(msgspec.Struct, frozen=True):
     """How a client's callers are asked for name and concern before an agent is rung."""
 
-    prompt: str
-    """Media URI, or several with commas between them; says that it records, where it does."""
-    record: bool = True
+    prompt: str = ""
+    """Media URI; empty where the notice asks too."""
+    notice: str = ""
+    """Media URI; says that what the caller says is recorded. Empty: nobody is recorded."""
+    tone: str = ""
+    """Media URI; after it the recording begins."""
     attach: bool = False
     """Whether the recording goes to the client with the note."""
     max_s: float = 20.0
@@ -128,6 +131,9 @@ class Asking(StrEnum):
     """How far the screening of a caller has come."""
 
     PROMPT = "prompt"
+    NOTICE = "notice"
+    """Hears that what is said is recorded."""
+    TONE = "tone"
     KEY = "key"
     """Nothing is recorded; the prompt is over and a key may still come."""
     RECORDING = "recording"

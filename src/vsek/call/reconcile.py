@@ -16,7 +16,7 @@ from vsek.call.desk import Desk, forget_forward, forget_if_empty, play
 from vsek.call.events import Reconciled
 from vsek.call.fallback import remember
 from vsek.call.model import Asking, Call, Forward, Leg, LegStage
-from vsek.call.screening import briefing_of, prompt
+from vsek.call.screening import briefing_of, say_again
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
 from vsek.domain.outcomes import CALLER_HANGUP, FOUND_GONE, Stage
@@ -177,11 +177,11 @@ def _ask_on(desk: Desk, call: Call, world: Reconciled, up: bool, happen: Happen)
     screened = call.screened
     assert screened is not None
     match screened.asking:
-        case Asking.PROMPT if not up:
+        case Asking.PROMPT | Asking.NOTICE | Asking.TONE if not up:
             _start_again(desk, call)
-        case Asking.PROMPT if call.sound_id not in world.sounds:
+        case Asking.PROMPT | Asking.NOTICE | Asking.TONE if call.sound_id not in world.sounds:
             # Ended, or never begun: nobody is recorded without having been told so.
-            prompt(desk, call)
+            say_again(desk, call)
         case Asking.RECORDING if screened.recording not in world.recordings:
             happen(desk, call, Happening.RECORDING_DONE, screened.recording)
         case Asking.EXAMINING:

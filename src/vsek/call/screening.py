@@ -1,16 +1,19 @@
 """Screening: who calls, and why, before an agent is rung.
 
 Theory of operation. After the greeting the caller is asked for name and concern (``ask``), may
-press a key that stands for a concern, and is recorded after a tone until a silence. The recording
+press a key that stands for a concern, is told of the recording, and is recorded after a tone until
+a silence. The recording
 is examined elsewhere; the answer (``examined``) decides whether the caller is asked once more
 (nothing was said), is a fax machine, or is queued. The agent who picks up hears the recording first
 (``brief``) while the caller hears music; its end, or any key of the agent, joins the two.
 
-The prompt says that it records; who speaks after the tone agrees to it. That is the consent, and it
-is a step of the call.
+Who was told of the recording and speaks after the tone agrees to it. That is the consent, and it is
+a step of the call. So prompt, notice and tone are played one after the other: of a list Asterisk
+tells only whether the last could be played. A key cuts the prompt short, never notice or tone.
+Unless both of them are known to have been heard to the end, nothing is recorded.
 
-Nothing here may keep a caller from a human: each wait has a guard, and whatever cannot be recorded
-or examined is passed over.
+Nothing here may keep a caller from a human: each wait has a guard, and whatever cannot be played,
+recorded or examined is passed over.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from vsek.domain.ids import OURS, RECORDINGS
 from vsek.domain.outcomes import FAX, Finding, Outcome, Stage
 
 GUARD_PROMPT_S = 120.0
-"""A prompt whose end was never reported is taken to have ended."""
+"""What the caller hears is given up when its end is never reported."""
 KEY_WAIT_S = 5.0
 """How long a key may take after the prompt where nothing is recorded."""
 GUARD_RECORDING_S = 10.0
@@ -52,34 +55,73 @@ def shown_name(call: Call, client: str) -> str:
 
 def ask(desk: Desk, call: Call) -> None:
     """Ask the caller for name and concern."""
-    _, screened = _of(call)
-    call.stage = Stage.SCREENING
-    screened.asking = Asking.PROMPT
-    desk.step(call, "screening", attempt=str(screened.recordings + 1))
-    prompt(desk, call)
-
-
-def prompt(desk: Desk, call: Call) -> None:
-    """Tell the caller what is wanted, and that it is recorded."""
-    screening, _ = _of(call)
-    desk.arm_guard(call, GUARD_PROMPT_S)
-    play(desk, call, screening.prompt)
-
-
-def prompt_done(desk: Desk, call: Call) -> None:
-    """The caller was asked; now the answer."""
     screening, screened = _of(call)
-    if screened.asking is not Asking.PROMPT:
-        return
+    call.stage = Stage.SCREENING
+    desk.step(call, "screening", attempt=str(screened.recordings + 1))
+    if screening.prompt:
+        _say(desk, call, Asking.PROMPT, screening.prompt)
+    else:
+        _say(desk, call, Asking.NOTICE, screening.notice)
+
+
+def _say(desk: Desk, call: Call, what: Asking, media: str) -> None:
+    _, screened = _of(call)
+    screened.asking = what
+    desk.arm_guard(call, GUARD_PROMPT_S)
+    play(desk, call, media)
+
+
+def say_again(desk: Desk, call: Call) -> None:
+    """It is not known whether the caller has heard what was being said."""
+    _, screened = _of(call)
+    _say(desk, call, screened.asking, call.media)
+
+
+def sound_done(desk: Desk, call: Call) -> None:
+    """The caller has heard what was being said."""
+    screening, screened = _of(call)
     call.sound_id = ""
-    if screening.record:
-        screened.asking = Asking.RECORDING
-        screened.recordings += 1
-        screened.recording = f"{RECORDINGS}{call.call_id}-{screened.recordings}"
-        desk.step(call, "recording", name=screened.recording)
-        desk.arm_guard(call, screening.max_s + GUARD_RECORDING_S)
-        desk.do(do.Record(call.call_id, call.channel_id, screened.recording, screening.max_s))
-    elif screened.key:
+    match screened.asking:
+        case Asking.PROMPT if screening.notice:
+            _say(desk, call, Asking.NOTICE, screening.notice)
+        case Asking.PROMPT:
+            _await_key(desk, call)
+        case Asking.NOTICE:
+            _say(desk, call, Asking.TONE, screening.tone)
+        case _:
+            assert screened.asking is Asking.TONE
+            _record(desk, call)
+
+
+def sound_failed(desk: Desk, call: Call) -> None:
+    """It could not be played. Who was not told, or not when, is not recorded."""
+    screening, screened = _of(call)
+    call.sound_id = ""
+    match screened.asking:
+        case Asking.PROMPT if screening.notice:
+            _say(desk, call, Asking.NOTICE, screening.notice)
+        case Asking.PROMPT:
+            _done(desk, call)
+        case Asking.NOTICE | Asking.TONE:
+            desk.step(call, "unrecorded", reason=f"the {screened.asking} was not heard")
+            _done(desk, call)
+        case _:
+            pass  # whose failure, is not known: journals of earlier versions
+
+
+def _record(desk: Desk, call: Call) -> None:
+    screening, screened = _of(call)
+    screened.asking = Asking.RECORDING
+    screened.recordings += 1
+    screened.recording = f"{RECORDINGS}{call.call_id}-{screened.recordings}"
+    desk.step(call, "recording", name=screened.recording)
+    desk.arm_guard(call, screening.max_s + GUARD_RECORDING_S)
+    desk.do(do.Record(call.call_id, call.channel_id, screened.recording, screening.max_s))
+
+
+def _await_key(desk: Desk, call: Call) -> None:
+    _, screened = _of(call)
+    if screened.key:
         _done(desk, call)
     else:
         screened.asking = Asking.KEY
@@ -87,7 +129,8 @@ def prompt_done(desk: Desk, call: Call) -> None:
 
 
 def key_pressed(desk: Desk, call: Call, key: str) -> None:
-    """A key: the first that stands for something counts; any of them ends the recording."""
+    """A key: the first that stands for something counts; any of them ends the recording. What is
+    said of the recording is heard to its end all the same."""
     screening, screened = _of(call)
     if not screened.key and key in screening.keys:
         screened.key = key
@@ -96,7 +139,7 @@ def key_pressed(desk: Desk, call: Call, key: str) -> None:
     match screened.asking:
         case Asking.PROMPT if screened.key == key:
             stop_sound(desk, call)
-            prompt_done(desk, call)
+            sound_done(desk, call)
         case Asking.KEY if screened.key:
             _done(desk, call)
         case Asking.RECORDING:
@@ -145,9 +188,9 @@ def guard_due(desk: Desk, call: Call) -> None:
     """Something took too long."""
     _, screened = _of(call)
     match screened.asking:
-        case Asking.PROMPT:
+        case Asking.PROMPT | Asking.NOTICE | Asking.TONE:
             stop_sound(desk, call)
-            prompt_done(desk, call)
+            sound_failed(desk, call)
         case Asking.RECORDING:
             desk.do(do.StopRecording(call.call_id, call.channel_id, screened.recording))
             recording_done(desk, call, screened.recording)

@@ -117,7 +117,7 @@ TABLE: dict[Stage, dict[Happening, Cell]] = {
     Stage.SCREENING: dict.fromkeys(Happening, NO_LEG)
     | _NOTHING_ASKED
     | {
-        Happening.SOUND_DONE: screening.prompt_done,
+        Happening.SOUND_DONE: screening.sound_done,
         Happening.RECORDING_DONE: screening.recording_done,
         Happening.EXAMINED: screening.examined,
         Happening.CALLER_KEY: screening.key_pressed,
@@ -235,4 +235,5 @@ for _row in TABLE.values():
     # Nobody's call hangs on a sound: where nothing else is said, one that cannot be played is over.
     _row[Happening.SOUND_FAILED] = _row[Happening.SOUND_DONE]
 # Who was not told is not recorded.
+TABLE[Stage.SCREENING][Happening.SOUND_FAILED] = screening.sound_failed
 TABLE[Stage.VOICEMAIL][Happening.SOUND_FAILED] = treating.message_untold

@@ -63,6 +63,7 @@ _STEPS = {
     "forwarding": "nobody in time: is forwarded to {number}",
     "forwarded": "forwarded to {number}",
     "forward_failed": "could not be forwarded to {number}: {reason}",
+    "unrecorded": "was not recorded: {reason}",
     "untreated": "nobody in time, but {action} was not possible: {reason}",
     "ended": "ended: {outcome}, in stage {stage} ({reason})",
 }

@@ -116,16 +116,15 @@ def _screening(
     """``None`` where callers cannot be asked, or cannot be told that they are recorded."""
     client = entry.client
     wanted = client.screening or WantedScreening()
-    notice = announcements.get(f"recorded.{client.language}", "")
-    if entry.prompt_sound is None:
-        prompt = announcements.get(f"screening.{client.language}", "")
-        record = wanted.record and bool(prompt)
-    else:
+    ask = announcements.get(f"screening.{client.language}", "")  # and says that it records
+    prompt, notice = ask, ""
+    if entry.prompt_sound is not None:
         prompt = media(entry.prompt_sound)
-        record = wanted.record and bool(notice)
-        if record:
-            prompt = f"{prompt},{notice}"
-    if not prompt or not (record or wanted.keys):
+        if wanted.record:
+            notice = announcements.get(f"recorded.{client.language}", "")
+    elif wanted.record:
+        prompt, notice = "", ask
+    if not notice and not (prompt and wanted.keys):
         log.error(
             "no_screening",
             client_id=client.id,
@@ -133,9 +132,8 @@ def _screening(
             "(setting sounds.speech)",
         )
         return None
-    if record:
-        prompt = f"{prompt},{announcements['tone']}"
-    return Screening(prompt, record, wanted.attach, wanted.max_s, dict(wanted.keys))
+    tone = announcements["tone"] if notice else ""
+    return Screening(prompt, notice, tone, wanted.attach, wanted.max_s, dict(wanted.keys))
 
 
 def _own_days(days: tuple[DayRule, ...]) -> tuple[DayHours, ...]:

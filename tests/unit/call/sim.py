@@ -53,7 +53,7 @@ DEAD_MAN_S = 15.0
 PATIENT_S = 12.0
 """How long an agent who picked up listens to nothing."""
 FALLBACK_S = 10.0
-_TELLS_OF_RECORDING = ("sound:/prompt", "sound:/voicemail")
+_TELLS_OF_RECORDING = ("sound:/recorded", "sound:/voicemail")
 _RECORDS = (CallOpened, CallStep, CallClosed, NoteDueMoved, RecordingMade)
 
 
@@ -77,7 +77,8 @@ class Watched(Asterisk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.prompted: set[ChannelId] = set()
+        self.told: set[ChannelId] = set()
+        """Who has heard to the end that they will be recorded."""
 
     def pairs(self) -> set[frozenset[ChannelId]]:
         return {frozenset(members) for members in self.bridges.values() if len(members) == 2}
@@ -85,13 +86,15 @@ class Watched(Asterisk):
     def execute(self, command: do.Command) -> int:
         before = self.pairs()
         status = super().execute(command)
-        told = isinstance(command, do.Play) and command.media in _TELLS_OF_RECORDING
-        if told and status < 400:
-            self.prompted.add(command.channel_id)
         if isinstance(command, do.Record) and status < 400:
-            assert command.channel_id in self.prompted, "recorded without being told"
+            assert command.channel_id in self.told, "recorded without being told"
         assert before <= self.pairs(), f"a talk was ended by {command}"
         return status
+
+    def sound_ends(self, channel_id: ChannelId) -> None:
+        if self.media.get(self.channels[channel_id].jobs[0]) in _TELLS_OF_RECORDING:
+            self.told.add(channel_id)
+        super().sound_ends(channel_id)
 
 
 class Exchange(House):

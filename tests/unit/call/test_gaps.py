@@ -15,14 +15,22 @@ from vsek.domain.ledger import Served
 from vsek.domain.outcomes import Finding, Outcome, Stage
 
 
-def asked(*agents: AgentId) -> House:
-    """The caller has heard greeting and prompt, and is recorded."""
+def before_the_tone(*agents: AgentId) -> House:
+    """The caller has heard greeting, prompt and notice."""
     made = house(*agents)
     made.asterisk.call(SCREEN)
     made.settle()
-    for _ in range(2):
+    for _ in range(3):
         made.asterisk.sound_ends(CALLER)
         made.settle()
+    return made
+
+
+def asked(*agents: AgentId) -> House:
+    """The caller has heard greeting, prompt, notice and tone, and is recorded."""
+    made = before_the_tone(*agents)
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
     assert made.asterisk.channels[CALLER].recording
     return made
 
@@ -76,7 +84,7 @@ def test_a_prompt_that_was_given_up_while_nobody_was_connected_is_stopped() -> N
     assert back(made)[0] == "StopSound"
     screened = made.state.calls[K1].screened
     assert screened is not None
-    assert screened.asking is Asking.EXAMINING
+    assert screened.asking is Asking.NOTICE
 
 
 def test_who_may_not_have_heard_the_prompt_is_asked_again_before_being_recorded() -> None:
@@ -92,11 +100,7 @@ def test_who_may_not_have_heard_the_prompt_is_asked_again_before_being_recorded(
 
 
 def test_a_recording_without_a_reply_is_not_left_running() -> None:
-    made = house()
-    made.asterisk.call(SCREEN)
-    made.settle()
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    made = before_the_tone()
     made.asterisk.sound_ends(CALLER)
     made.deliver()
     made.time_out(K1)
@@ -106,11 +110,7 @@ def test_a_recording_without_a_reply_is_not_left_running() -> None:
 
 
 def test_a_recording_that_was_refused_needs_no_stop() -> None:
-    made = house()
-    made.asterisk.call(SCREEN)
-    made.settle()
-    made.asterisk.sound_ends(CALLER)
-    made.settle()
+    made = before_the_tone()
     made.asterisk.sound_ends(CALLER)
     made.deliver()
     made.fail(K1, 500)
@@ -292,7 +292,7 @@ def test_who_says_nothing_twice_goes_to_an_agent() -> None:
         made.settle()
         made.examined(Finding.SILENCE)
         made.settle()
-        if made.asterisk.channels[CALLER].sounds:
+        while made.asterisk.channels[CALLER].sounds:
             made.asterisk.sound_ends(CALLER)
             made.settle()
     assert made.state.calls[K1].stage is Stage.WAITING

@@ -115,11 +115,15 @@ def directory(
             "screen",
             "screen",
             "sound:/greeting",
-            screening=Screening("sound:/prompt", attach=True, keys={"1": "pipe burst"}),
+            screening=Screening(
+                "sound:/prompt",
+                "sound:/recorded",
+                "sound:/tone",
+                attach=True,
+                keys={"1": "pipe burst"},
+            ),
         ),
-        _client(
-            "keys", "screen", screening=Screening("sound:/keys", record=False, keys={"1": "urgent"})
-        ),
+        _client("keys", "screen", screening=Screening("sound:/keys", keys={"1": "urgent"})),
         _client("treat", "greet", "sound:/greeting"),
         _client("treat-ring", "ring"),
         _client("treat-now", "greet", "sound:/greeting"),
@@ -710,7 +714,8 @@ class House:
         if call.stage is Stage.SCREENING:
             assert call.screened is not None
             asking = call.screened.asking
-            assert caller.sounds == ([call.sound_id] if asking is Asking.PROMPT else [])
+            saying = asking in (Asking.PROMPT, Asking.NOTICE, Asking.TONE)
+            assert caller.sounds == ([call.sound_id] if saying else [])
             assert recording == ([call.screened.recording] if asking is Asking.RECORDING else [])
             waits = [asked.recording for asked in self.examining if asked.call_id == call.call_id]
             assert (asking is Asking.EXAMINING) <= (call.screened.recording in waits)
