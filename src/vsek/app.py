@@ -92,7 +92,8 @@ async def notes(settings: Settings) -> None:
         country = settings.asterisk.default_country
         # One claims and writes down fates, one listens.
         dsn = settings.database.dsn.get_secret_value()
-        connections = await pool.open_pool(dsn, size=settings.database.pool_size)
+        size = settings.database.pool_size
+        connections = await pool.open_pool(dsn, size=size, one_plan=True)
         try:
             outbox = NoteOutbox(connections, to, country=country)
             await NoteForwarder(outbox, intake).run()

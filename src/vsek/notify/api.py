@@ -252,6 +252,7 @@ class NotesApi:
         known_id, created = await self._database.accept(new)
         if created:
             self._metrics.taken()
+            self._outbox.remember(known_id, rendered)
             self._outbox.wake()
         _log.info(
             "note_taken" if created else "note_repeated",

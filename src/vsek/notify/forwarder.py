@@ -187,7 +187,7 @@ class NoteForwarder:
             await self._postpone(note, str(error) or type(error).__name__, refused=False)
             return False
         await self._outbox.acknowledged(note, taken.id, self._clock())
-        log.info("note_forwarded", note_id=taken.id)
+        log.debug("note_forwarded", note_id=taken.id)
         return True
 
     async def _postpone(self, note: DueNote, error: str, *, refused: bool) -> None:

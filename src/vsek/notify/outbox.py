@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -31,7 +32,7 @@ from vsek.domain.note import NoteRequest, Urgency
 from vsek.notify.database import DATABASE_ERRORS, Claim, Claimed, Database
 from vsek.notify.mail import Envelope, File, compose, message_id
 from vsek.notify.metrics import NoteMetrics
-from vsek.notify.render import Renderer, Undelivered
+from vsek.notify.render import Rendered, Renderer, Undelivered
 from vsek.notify.retry import Attempt, RetryPolicy, Verdict, decide, rest_s
 from vsek.settings import NotesSettings, SmtpSettings
 
@@ -44,6 +45,8 @@ _DATABASE_REST_S = 2.0
 _KEEP_CONNECTION_S = 5.0
 """How long a connection to the mail server waits for the next mail: making one costs as much as
 sending a mail. Servers wait for minutes before they hang up."""
+_REMEMBERED = 64
+"""Notes whose text is kept from when they are taken until they are sent."""
 
 
 class Session(Protocol):
@@ -104,7 +107,10 @@ class Outbox:
         self._jitter = jitter
         self._news = False
         self._waiting: list[asyncio.Future[None]] = []
+        self._called = 0
+        self._looking = 0
         self._in_hand: set[int] = set()
+        self._laid_out: dict[str, Rendered] = {}
         self._server_failures = 0
         self._rest_from: datetime | None = None
         self._rest_until: datetime | None = None
@@ -114,12 +120,21 @@ class Outbox:
         self.server_reply = ""
         """Why the mail server takes no mail; empty when it does."""
 
+    def remember(self, note_id: str, rendered: Rendered) -> None:
+        """A note that will be sent soon was laid out like this, with all that goes along."""
+        self._laid_out[note_id] = rendered
+        while len(self._laid_out) > _REMEMBERED:
+            del self._laid_out[next(iter(self._laid_out))]
+
     def wake(self) -> None:
         """Something may be due: a worker looks, or all are busy, and the first to be done does."""
+        if self._called:
+            return  # whoever was called has not looked yet
         # Who began to wait last still has a connection.
         while self._waiting:
             waiter = self._waiting.pop()
             if not waiter.done():
+                self._called += 1
                 waiter.set_result(None)
                 return
         self._news = True
@@ -136,8 +151,8 @@ class Outbox:
                 # Python 3.11's wait_for, which the database driver uses, can swallow the
                 # cancellation of a worker.
                 self._stopping = True
-                while self._waiting:
-                    self.wake()
+                for waiter in self._waiting:
+                    waiter.cancel()
 
     async def _work(self) -> None:
         session = self._new_session()
@@ -178,6 +193,8 @@ class Outbox:
         finally:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
+            elif waiter.done() and not waiter.cancelled():
+                self._called -= 1
         return True
 
     def _rests(self, now: datetime) -> bool:
@@ -215,13 +232,21 @@ class Outbox:
             self._probing = False
 
     async def _send_next(self, session: Session, now: datetime) -> _Look:
-        async with self._database.claim(now, self._in_hand) as claim:
+        async with AsyncExitStack() as transaction:
+            self._looking += 1
+            try:
+                claim = await transaction.enter_async_context(
+                    self._database.claim(now, self._in_hand)
+                )
+            finally:
+                self._looking -= 1
             if claim is None:
                 return _Look()
             delivery = claim.delivery
             self._in_hand.add(delivery.delivery_id)
             try:
-                if claim.next_at is not None and claim.next_at <= now and not self._probing:
+                more = claim.next_at is not None and claim.next_at <= now
+                if more and not self._looking and not self._probing:
                     self.wake()
                 attempt = await self._sent(claim, session)
                 copied = await self._settle(claim, attempt)
@@ -302,9 +327,11 @@ class Outbox:
             language=request.language,
             urgent=request.urgency is Urgency.URGENT,
         )
-        rendered = self._renderer.render(
-            request, delivery.note_id, undelivered=undelivered, attached=contents
-        )
+        rendered = self._laid_out.get(delivery.note_id)
+        if rendered is None or delivery.is_copy or request.attachments:
+            rendered = self._renderer.render(
+                request, delivery.note_id, undelivered=undelivered, attached=contents
+            )
         files = [
             File(attachment.name, attachment.media_type, contents[attachment.name])
             for attachment in request.attachments

@@ -63,8 +63,11 @@ def as_service_error(error: BaseException) -> ServiceError:
     )
 
 
-async def open_pool(dsn: str, *, size: int = 4) -> Pool:
+async def open_pool(dsn: str, *, size: int = 4, one_plan: bool = False) -> Pool:
     """A pool of at most ``size`` connections. It does not connect yet.
+
+    ``one_plan``: each statement is planned once a connection, whatever its values. That is for
+    statements that find rows by their keys: planning a large one costs more than running it.
 
     Raises ``InputError`` when the DSN cannot be read.
     """
@@ -75,7 +78,11 @@ async def open_pool(dsn: str, *, size: int = 4) -> Pool:
         max_size=size,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
-        server_settings={"application_name": "vsek", **SESSION},
+        server_settings={
+            "application_name": "vsek",
+            **SESSION,
+            **({"plan_cache_mode": "force_generic_plan"} if one_plan else {}),
+        },
         reset=leave_as_it_is,
     )
 

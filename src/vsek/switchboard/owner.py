@@ -26,6 +26,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
+from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call.decide import decide
 from vsek.call.events import Event
@@ -199,7 +200,7 @@ class Switchboard:
             elif isinstance(effect, do.Examine):
                 self._examiner.examine(effect)
             elif isinstance(effect, AgentChanged):
-                self._log.info("agent_changed", **msgspec.structs.asdict(effect))
+                _log_agent(self._log, effect)
             else:
                 records.append(effect)
                 _log_record(self._log, effect)
@@ -209,14 +210,11 @@ class Switchboard:
         self._since_snapshot += 1
 
     def snapshot(self) -> None:
-        """Write a snapshot; a disk that refuses is logged, the journal goes on."""
+        """Have a snapshot written; a disk that refuses is logged, the journal goes on."""
         if self._journaled:
             return  # the state is not yet that of the last entry
         self._since_snapshot = 0
-        try:
-            self.journal.snapshot(self.state)
-        except OSError as error:
-            log.error("snapshot_failed", error=str(error))
+        self.journal.snapshot_aside(self.state)
 
     def close(self) -> None:
         """Stop serving; what is posted from now on is kept out. Leaves a snapshot."""
@@ -235,8 +233,21 @@ def records_among(effects: list[do.Effect]) -> list[Record]:
     return [e for e in effects if isinstance(e, _RECORDS)]
 
 
+_ON_A_CALL = frozenset({AgentState.OFFERED, AgentState.TALKING, AgentState.WRAP_UP})
+
+
+def _log_agent(log: FilteringBoundLogger, changed: AgentChanged) -> None:
+    # What agents do about calls is told by the calls' steps already.
+    back = changed.new is AgentState.READY and changed.old in _ON_A_CALL
+    told = changed.call_id is not None and (changed.new in _ON_A_CALL or back)
+    level = log.debug if told else log.info
+    level("agent_changed", **msgspec.structs.asdict(changed))
+
+
 def _log_record(log: FilteringBoundLogger, record: Record) -> None:
     match record:
+        case CallStep(kind="ended"):
+            pass  # the call's outcome tells the same
         case CallStep():
             log.info("call_step", call_id=record.call_id, step=record.kind, **_detail(record))
         case CallOpened():
