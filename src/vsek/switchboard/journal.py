@@ -32,6 +32,7 @@ from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 from struct import Struct as Packed
+from threading import Thread
 
 import msgspec
 import structlog
@@ -94,6 +95,28 @@ def number_of(body: bytes) -> int:
     return msgspec.msgpack.decode(_fields_of(body)[0], type=int)
 
 
+def _keep(path: Path, body: bytes) -> None:
+    """Have a snapshot on disk, in one step. Raises ``OSError``."""
+    draft = path.with_suffix(".new")
+    try:
+        with draft.open("wb") as file:
+            file.write(_frame(body))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def _keep_or_log(path: Path, body: bytes) -> None:
+    try:
+        _keep(path, body)
+    except OSError as error:
+        log.error("snapshot_failed", error=str(error))
+
+
 class Journal:
     """Appends entries; gives back what was there at the start.
 
@@ -111,6 +134,7 @@ class Journal:
         self._size = 0
         self._in_segment = 0
         self._retry_at = 0.0
+        self._aside: Thread | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -322,20 +346,25 @@ class Journal:
 
         Raises ``OSError`` when the disk refuses; nothing is half done then.
         """
+        self._wait_aside()
+        body = self._encoder.encode(Snapshot(self.last_number, state))
+        _keep(self.folder / f"snapshot-{self.last_number:016d}.bin", body)
+        self.close()
+
+    def snapshot_aside(self, state: State) -> None:
+        """As :meth:`snapshot`, but only the picture is taken at once: a thread writes it, since a
+        disk may take a while. One that refuses is logged. Entries go on in a new segment."""
+        self._wait_aside()
         path = self.folder / f"snapshot-{self.last_number:016d}.bin"
         body = self._encoder.encode(Snapshot(self.last_number, state))
-        draft = path.with_suffix(".new")
-        try:
-            with draft.open("wb") as file:
-                file.write(_frame(body))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except OSError:
-            with suppress(OSError):
-                draft.unlink()
-            raise
+        self._aside = Thread(target=_keep_or_log, args=(path, body), name="snapshot")
+        self._aside.start()
         self.close()
+
+    def _wait_aside(self) -> None:
+        if self._aside is not None:
+            self._aside.join()
+            self._aside = None
 
     def tidy(self, shipped: int, keep_from: float) -> None:
         """Remove segments last written before ``keep_from`` (Unix seconds), and snapshots that
@@ -367,6 +396,7 @@ class Journal:
 
     def release(self) -> None:
         """Close everything and let another process have the journal."""
+        self._wait_aside()
         self.close()
         if self._lock >= 0:
             os.close(self._lock)
