@@ -50,8 +50,9 @@ lint: $(STAMP)
 
 # Unit tests run under coverage: parts that decide about calls must be covered in full.
 test-unit: $(STAMP)
-	export COVERAGE_FILE=$$(mktemp -u $(VENV)/coverage.XXXXXX); trap 'rm -f "$$COVERAGE_FILE"' EXIT; \
-	  $(BIN)/coverage run -m pytest $(ARGS) tests/unit && $(BIN)/coverage report
+	export COVERAGE_FILE=$$(mktemp -u $(VENV)/coverage.XXXXXX); trap 'rm -f "$$COVERAGE_FILE"*' EXIT; \
+	  $(BIN)/coverage run -m pytest -n auto --dist worksteal $(ARGS) tests/unit && \
+	  $(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 test-integration: $(STAMP)
 	$(PYTEST) tests/integration
