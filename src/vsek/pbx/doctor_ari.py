@@ -15,6 +15,8 @@ from vsek.errors import ServiceError
 from vsek.settings import Settings
 
 _TIMEOUT_S = 5.0
+DYNAMIC = "asterisk/config/dynamic/res_pjsip"
+"""Where ARI has what PJSIP is set up with."""
 
 
 class Ari:
@@ -42,6 +44,13 @@ class Ari:
                 return reply.status, await reply.json() if is_json and text else None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceError(f"{str(error) or type(error).__name__}") from None
+
+    async def fields(self, path: str) -> dict[str, str] | None:
+        """A section of PJSIP's (``endpoint/NAME``); ``None``: there is none."""
+        status, body = await self.ask("GET", f"{DYNAMIC}/{path}")
+        if status != 200 or not isinstance(body, list):
+            return None
+        return {str(item["attribute"]): str(item["value"]) for item in body}
 
     async def close(self) -> None:
         """End the connection."""

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from vsek.errors import ServiceError
-from vsek.pbx import doctor_fallback
-from vsek.pbx.doctor_ari import Ari, probe
+from vsek.pbx import doctor_fallback, doctor_trunk
+from vsek.pbx.doctor_ari import DYNAMIC, Ari, probe
 from vsek.pbx.findings import Report
 from vsek.settings import Settings
 
@@ -71,8 +71,6 @@ MODULES = {
 }
 """Modules without which something does not work, and what that is."""
 
-_DYNAMIC = "asterisk/config/dynamic/res_pjsip"
-
 
 class AsteriskExamination:
     """Everything that ARI can tell; each check writes into ``report``."""
@@ -97,6 +95,7 @@ class AsteriskExamination:
             self._identifiers,
             self._transport,
             self._sounds_and_music,
+            lambda: doctor_trunk.examine(self._ari, self._settings, self._report),
             lambda: doctor_fallback.examine(self._ari, self._settings, self._report),
         ]
 
@@ -233,7 +232,7 @@ class AsteriskExamination:
             for kind, values in objects:
                 fields = [{"attribute": key, "value": value} for key, value in values.items()]
                 status, body = await self._ari.ask(
-                    "PUT", f"{_DYNAMIC}/{kind}/{name}", {"fields": fields}
+                    "PUT", f"{DYNAMIC}/{kind}/{name}", {"fields": fields}
                 )
                 if status >= 400:
                     self._report.fail(
@@ -246,11 +245,11 @@ class AsteriskExamination:
                 made.append(kind)
         finally:
             for kind in reversed(made):
-                await self._ari.ask("DELETE", f"{_DYNAMIC}/{kind}/{name}")
+                await self._ari.ask("DELETE", f"{DYNAMIC}/{kind}/{name}")
         self._report.ok("sorcery.conf", "Accounts can be pushed and removed")
 
     async def _identifiers(self) -> None:
-        values = await _fields(self._ari, "global/global")
+        values = await self._ari.fields("global/global")
         if values is None:
             self._report.warn(
                 "pjsip.conf",
@@ -285,7 +284,7 @@ class AsteriskExamination:
 
     async def _transport(self) -> None:
         name = self._settings.asterisk.agent_transport
-        if await _fields(self._ari, f"transport/{name}") is None:
+        if await self._ari.fields(f"transport/{name}") is None:
             self._report.fail(
                 "pjsip.conf",
                 f"There is no transport {name!r} for agents",
@@ -344,13 +343,6 @@ class AsteriskExamination:
                     f"Music cannot be reloaded ({status})",
                     "Load res_musiconhold.so (modules.conf)",
                 )
-
-
-async def _fields(ari: Ari, path: str) -> dict[str, str] | None:
-    status, body = await ari.ask("GET", f"{_DYNAMIC}/{path}")
-    if status != 200 or not isinstance(body, list):
-        return None
-    return {str(item["attribute"]): str(item["value"]) for item in body}
 
 
 def _some_file(folder: Path) -> Path | None:
