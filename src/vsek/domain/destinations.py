@@ -25,7 +25,12 @@ def objection(number: str, country: str = "DE") -> str:
     ``country`` (two letters) is where numbers without a country code are dialled.
     """
     if is_e164(number):
-        parsed = phonenumbers.parse(number, None)
+        try:
+            parsed = phonenumbers.parse(number, None)
+        except phonenumbers.NumberParseException:
+            return "is not a public number"  # no country has that code
+        if not phonenumbers.is_possible_number(parsed):
+            return "is not a public number"
         region = phonenumbers.region_code_for_country_code(parsed.country_code or 0)
         digits = str(parsed.national_number)
         # After an area code the same short number rings there.

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from vsek.domain.client import Client, overlaps, shared_numbers
 from vsek.domain.ids import ClientId
+from vsek.domain.numbers import overlap
 from vsek.errors import InputError
 
 MAX_BYTES = 20_000_000
@@ -347,6 +348,22 @@ def _duplicates(file: ClientFile) -> list[Problem]:
     return problems
 
 
+def _led_back(file: ClientFile) -> list[Problem]:
+    """Forwards to another client's number here, which are not dialled."""
+    owners = [(number, client.id) for client in file.clients for number in client.numbers.did]
+    return [
+        file.document.problem(
+            (*file.location(client.id), "when_nobody_can", place, "to"),
+            f"{treatment.to} leads back here, to client {owner!r}",
+            "Forward to a number at which somebody else answers",
+        )
+        for client in file.clients
+        for place, treatment in enumerate(client.when_nobody_can)
+        for number, owner in owners
+        if treatment.to and owner != client.id and overlap(treatment.to, number)
+    ]
+
+
 def read_clients(text: str | bytes, name: str, country: str = "DE", area: str = "") -> ClientFile:
     """The clients in a file's text; ``country`` is for numbers in national form, ``area`` (an area
     code) for those in local form.
@@ -374,7 +391,7 @@ def read_clients(text: str | bytes, name: str, country: str = "DE", area: str = 
             problems += problems_of(error, document, ("clients", at), Client)
     file = ClientFile(document, tuple(clients))
     if len(clients) == len(data["clients"]):
-        problems += _duplicates(file)
+        problems += _duplicates(file) + _led_back(file)
     if problems:
         raise FileError(name, problems)
     return file

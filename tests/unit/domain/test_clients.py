@@ -113,6 +113,18 @@ def test_messages_name_value_and_remedy() -> None:
     assert "line 4: clients[0].nmae: is unknown here (given: 'X'). Known: id, name, lang" in text
 
 
+def test_no_call_is_forwarded_to_another_client_here() -> None:
+    one = "{name: X, contacts: [{name: X, email: x@y.example, notes: true}], "
+    away = "when_nobody_can: [{do: forward, to: 030 7654321}]"
+    text = (
+        "clients:\n"
+        f"- {one} id: a, numbers: {{did: [030 1234567]}}, {away}}}\n"
+        f"- {one} id: b, numbers: {{did: [030 76543*]}}}}\n"
+    )
+    told = "+49307654321 leads back here, to client 'b'"
+    assert problems(text) == [(2, "clients[0].when_nobody_can[0].to", told)]
+
+
 def test_ids_and_numbers_are_unique() -> None:
     one = "{name: X, contacts: [{name: X, email: x@y.example, notes: true}], "
     text = (
