@@ -180,8 +180,9 @@ class House:
             if program.returncode is not None:
                 raise ServiceError(f"vsek serve ended: {program.log_tail()}")
             try:
-                await self.stack.control("GET", "/v1/health")
-                return True if len(await self.stack.agents()) == self.agents else None
+                health = await self.stack.control("GET", "/v1/health")
+                known = len(await self.stack.agents())
+                return True if health["status"] != "down" and known == self.agents else None
             except ServiceError:
                 return None
 
@@ -234,6 +235,7 @@ class House:
         if competitor is Competitor.VSEK:
             await self._start_vsek()
             await self._all_ready()
+            await self.pbx.alive()
         await self.pbx.clean()
         await self._settled()
 

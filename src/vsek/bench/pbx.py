@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +42,11 @@ QUEUE_MODULE: Final = "app_queue.so"
 EXTRA: Final = {
     "modules": "load = app_dial.so\n",
     "extensions": """\
+; In a context of their own: what from-trunk does when a caller has gone (h) is vsek's affair.
 [from-trunk](+)
+exten => _[qd]XXXX,1,Goto(bench,${EXTEN},1)
+
+[bench]
 exten => _qXXXX,1,Queue(${EXTEN},r,,,3600)
  same => n,Hangup()
 exten => _dXXXX,1,Dial(PJSIP/a${EXTEN:1},60)
@@ -80,6 +85,8 @@ setqueuevar = no
 """
 _LOAD_S: Final = 300.0
 _LEFTOVERS_S: Final = 45.0
+_FRESH_S: Final = 2.0
+"""The dialplan gives vsek three seconds."""
 
 
 def agent_name(number: int) -> str:
@@ -170,6 +177,16 @@ class Pbx:
         except ServiceError as error:
             few = ", ".join(left[:5])
             raise ServiceError(f"{error.message}: {len(left)} left, such as {few}") from error
+
+    async def alive(self) -> None:
+        """Waits until the dialplan hands calls to vsek: it has given a sign of life."""
+
+        async def probe() -> bool | None:
+            found = await self._request("GET", "asterisk/variable?variable=VSEK_ALIVE")
+            age_s = time.time() - float(found["value"] or 0)
+            return True if age_s < _FRESH_S else None
+
+        await eventually(probe, "vsek's sign of life", timeout_s=_LEFTOVERS_S, every_s=0.1)
 
     async def version(self) -> str:
         """Asterisk's version."""

@@ -58,7 +58,8 @@ def test_the_contexts_lead_straight_to_queue_and_dial() -> None:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     lines = EXTRA["extensions"].replace(" same", "same").splitlines()
     parser.read_string("\n".join(lines).replace("(+)", ""))
-    assert parser.sections() == ["from-trunk"]
+    assert parser.sections() == ["from-trunk", "bench"]
+    assert not parser.has_option("bench", "h")  # nothing of vsek's when a caller has gone
     text = EXTRA["extensions"]
     assert "_qXXXX,1,Queue(${EXTEN},r" in text
     assert "_dXXXX,1,Dial(PJSIP/a${EXTEN:1}" in text
