@@ -7,9 +7,8 @@ An event is translated into an input of one agent (and perhaps of one call); the
 not depend on where from or where to: :meth:`_Step._leave` cancels the state's timer, takes back the
 offer that rings, closes the wrap-up; :meth:`_Step._enter` sets the timer and gives the place among
 the idle. At the end of *every* decision calls and agents are matched (:mod:`vsek.acd.matching`), so
-that nobody is idle who may take a call that waits. A call that goes on waiting is looked after:
-treatments that are due are taken, and one timer wakes it when a circle opens, when it is no longer
-kept for somebody, or when its treatments are to be looked at again.
+that nobody is idle who may take a call that waits. A call that goes on waiting is looked after
+(:mod:`vsek.acd.waiting`).
 
 An agent's idle time starts anew with login, and at the end of a pause, wrap-up or parking; not when
 an offer is taken back because the caller left.
@@ -25,19 +24,17 @@ from typing import assert_never
 
 from vsek.acd import effects as fx
 from vsek.acd import events as ev
-from vsek.acd import treatment
 from vsek.acd.errors import AcdError
-from vsek.acd.matching import Choice, keeper, line_up, next_pair
-from vsek.acd.rules import Action, Clearance, Rules
-from vsek.acd.state import AWAY, Acd, Agent, AgentState, CallState, QueuedCall, Timer
+from vsek.acd.matching import Choice, line_up, next_pair
+from vsek.acd.rules import Clearance, Rules
+from vsek.acd.state import AWAY, Acd, Agent, AgentState, CallState, QueuedCall
 from vsek.acd.table import AGENTS, CALLS, DETOURS, AgentInput, CallInput, Condition, Go, Never
+from vsek.acd.waiting import CALL_TIMER, Waits
 from vsek.domain.ids import AgentId, CallId, OfferId
 
 PARK_MIN_S = 1.0
 """Who did not take an offer is parked at least this long, whatever the rules say: the only agent
 there is would otherwise be rung again at once, in a tight loop if the softphone is broken."""
-
-_CALL_TIMER = "acd:call:"
 
 _TIMER_OF = {AgentState.OFFERED: "ring", AgentState.WRAP_UP: "wrap", AgentState.PARKED: "park"}
 _DUE = {
@@ -82,15 +79,10 @@ def match(acd: Acd, now: float) -> list[fx.Effect]:
     return step.effects
 
 
-class _Step:
+class _Step(Waits):
     """One event being worked on."""
 
-    __slots__ = ("acd", "effects", "now")
-
-    def __init__(self, acd: Acd, now: float) -> None:
-        self.acd = acd
-        self.now = now
-        self.effects: list[fx.Effect] = []
+    __slots__ = ()
 
     def take(self, event: ev.Event) -> None:
         match event:
@@ -132,7 +124,7 @@ class _Step:
             for call_id in waiting:
                 call = acd.calls[call_id]
                 if call.state is CallState.WAITING:
-                    self._attend(call)
+                    self.attend(call)
 
     def _offer(self, call: QueuedCall, choice: Choice) -> None:
         acd, agent = self.acd, choice.agent
@@ -216,7 +208,7 @@ class _Step:
             hold_until=self.now + client.hold_s if knowing and event.sure else 0.0,
         )
         acd.calls[call.call_id] = call
-        self._wait(call)
+        self.wait(call)
 
     def _place(self, event: ev.CallQueued) -> float:
         """The arrival that counts: that of an earlier call of the same caller, if it was soon."""
@@ -261,8 +253,8 @@ class _Step:
             self._unserved(call)
 
     def _due(self, name: str, generation: int) -> None:
-        if name.startswith(_CALL_TIMER):
-            self._wake(CallId(name.removeprefix(_CALL_TIMER)), generation)
+        if name.startswith(CALL_TIMER):
+            self.wake(CallId(name.removeprefix(CALL_TIMER)), generation)
             return
         agent = self.acd.agents.get(AgentId(name.split(":", 2)[-1]))
         if agent is None or agent.timer is None:
@@ -288,11 +280,11 @@ class _Step:
                 }
         waiting = [call for call in acd.calls.values() if call.state is CallState.WAITING]
         for call in waiting:
-            self._bring_up_to_date(call)
+            self.bring_up_to_date(call)
         acd.rebuild()
         for call in waiting:
             acd.unmatched_calls[call.call_id] = None
-            self._release_unkept(call)
+            self.release_unkept(call)
 
     # Calls
 
@@ -303,88 +295,14 @@ class _Step:
         if call.state is CallState.WAITING:
             self.acd.leave_wait(call)
             call.held = False
-            self._cancel_timer(call)
+            self.cancel_timer(call)
         if step.target is None:
             del self.acd.calls[call.call_id]
             return
         call.state = step.target
         if call.state is CallState.WAITING:
             call.agent_id = None
-            self._wait(call)
-
-    def _wait(self, call: QueuedCall) -> None:
-        """The call waits from now on; matching decides for whom."""
-        self._bring_up_to_date(call)
-        self.acd.await_agent(call)
-        self.acd.unmatched_calls[call.call_id] = None
-
-    def _open_circles(self, call: QueuedCall) -> int:
-        """Compares with the very moments at which the timer wakes the call."""
-        since = min(call.arrival, self.now)
-        circles = self.acd.rules.group(call.group).circles
-        return sum(since + circle.after_s <= self.now for circle in circles)
-
-    def _attend(self, call: QueuedCall) -> None:
-        """Look after a call that nobody takes at once."""
-        acd = self.acd
-        if not call.waited:
-            call.waited = True
-            own = acd.index.by_group[call.group]
-            line = acd.line(own, acd.waiting - own)
-            call.expected_s = acd.outlook.expected_s(call.group, line)
-            if not call.held:
-                call.line = line
-        for number, wanted in treatment.due(acd, call, self.now):
-            call.treated[number] = self.now
-            if wanted.action is Action.REGROUP:
-                self._regroup(call, wanted.detail)
-                return
-            self.effects.append(fx.Treat(call.call_id, wanted.action, wanted.detail))
-        looks = [treatment.look_again_at(acd, call, self.now)]
-        circles = acd.rules.group(call.group).circles
-        if call.circles < len(circles):
-            looks.append(call.arrival + circles[call.circles].after_s)
-        if call.held:
-            looks.append(call.hold_until)
-        deadline = min((at for at in looks if at is not None), default=None)
-        if deadline is None:
-            self._cancel_timer(call)
-        elif call.timer is None or call.timer.deadline != deadline:
-            self._cancel_timer(call)
-            call.timer = self._timer(f"{_CALL_TIMER}{call.call_id}", deadline)
-
-    def _regroup(self, call: QueuedCall, group: str) -> None:
-        self.acd.leave_wait(call)
-        call.held = False
-        call.group = group
-        call.line = None  # not of this group
-        self.effects.append(fx.Regrouped(call.call_id, group))
-        self._wait(call)
-
-    def _wake(self, call_id: CallId, generation: int) -> None:
-        call = self.acd.calls.get(call_id)
-        if call is None or call.timer is None or call.timer.generation != generation:
-            return
-        call.timer = None
-        self._look_again(call)
-
-    def _look_again(self, call: QueuedCall) -> None:
-        """Others may be let in now."""
-        self.acd.unindex_call(call)
-        self._bring_up_to_date(call)
-        self.acd.unmatched_calls[call.call_id] = None
-
-    def _bring_up_to_date(self, call: QueuedCall) -> None:
-        """What time alone changes, whether the timer has told of it yet or not."""
-        call.circles = self._open_circles(call)
-        if call.hold_until <= self.now:
-            call.held, call.hold_until = False, 0.0
-
-    def _release_unkept(self, call: QueuedCall) -> None:
-        """Keep the call no longer if nobody for whom it is kept will come."""
-        if call.held and keeper(self.acd, call) is None:
-            call.held = False
-            self._look_again(call)
+            self.wait(call)
 
     # Agents
 
@@ -445,11 +363,11 @@ class _Step:
         if agent is not None and agent.state is AgentState.READY:
             return  # takes them
         for call_id in list(self.acd.index.known.get(agent_id, ())):
-            self._release_unkept(self.acd.calls[call_id])
+            self.release_unkept(self.acd.calls[call_id])
 
     def _leave(self, agent: Agent, what: AgentInput) -> None:
         acd = self.acd
-        self._cancel_timer(agent)
+        self.cancel_timer(agent)
         match agent.state:
             case AgentState.READY:
                 acd.index.unset_ready(agent.agent_id)
@@ -522,18 +440,7 @@ class _Step:
 
     def _set_timer(self, agent: Agent, seconds: float) -> None:
         name = f"acd:{_TIMER_OF[agent.state]}:{agent.agent_id}"
-        agent.timer = self._timer(name, self.now + seconds)
-
-    def _timer(self, name: str, deadline: float) -> Timer:
-        self.acd.last_generation += 1
-        timer = Timer(name, self.acd.last_generation, deadline)
-        self.effects.append(fx.SetTimer(name, timer.generation, deadline))
-        return timer
-
-    def _cancel_timer(self, owner: Agent | QueuedCall) -> None:
-        if owner.timer is not None:
-            self.effects.append(fx.CancelTimer(owner.timer.name))
-            owner.timer = None
+        agent.timer = self.timer(name, self.now + seconds)
 
     def _park_s(self, what: AgentInput, failure: str) -> float:
         rules = self.acd.rules

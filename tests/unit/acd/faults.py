@@ -43,7 +43,7 @@ FAULTS = [
     ),
     Fault(
         "a stale timer of a call wakes it",
-        "decide.py",
+        "waiting.py",
         "call.timer is None or call.timer.generation != generation",
         "call.timer is None",
     ),
@@ -79,7 +79,7 @@ FAULTS = [
     ),
     Fault(
         "circles are opened by a sum that may fall short of the timer's",
-        "decide.py",
+        "waiting.py",
         "since + circle.after_s <= self.now for",
         "circle.after_s <= self.now - since for",
     ),
@@ -91,7 +91,7 @@ FAULTS = [
     ),
     Fault(
         "a call is kept beyond the client's time",
-        "decide.py",
+        "waiting.py",
         "            call.held, call.hold_until = False, 0.0",
         "            call.hold_until = 0.0",
     ),
