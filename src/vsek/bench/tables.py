@@ -20,16 +20,20 @@ _ROOM: Final = 3
 
 def number(value: float) -> str:
     """Three digits, or all before the point."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return _digits(value, 3)
+
+
+def _digits(value: float, count: int) -> str:
+    return f"{value:.0f}" if abs(value) >= 10 ** (count - 1) else f"{value:.{count}g}"
 
 
 def interval(found: Estimate | None, *, wide: bool = True) -> str:
-    """``4.1 (3.8-4.9)``; empty if there is nothing."""
+    """``4.12 (3.8-4.9)``; empty if there is nothing."""
     if found is None:
         return ""
     if not wide or found.runs < 2:
         return number(found.value)
-    return f"{number(found.value)} ({number(found.low)}-{number(found.high)})"
+    return f"{number(found.value)} ({_digits(found.low, 2)}-{_digits(found.high, 2)})"
 
 
 def columns(workload: Workload) -> list[str]:
