@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from datetime import datetime
 
 import asyncpg
 import pytest
@@ -9,6 +12,8 @@ from tests.integration.notify.bench import Bench
 from tests.integration.notify.mailserver import DROP, HANG, MailServer, text_of
 from tests.unit.notify.samples import missed, note
 
+from vsek.demo.events import eventually
+from vsek.notify.database import Claim, Database
 from vsek.notify.mail import REFERENCES_LIMIT
 from vsek.notify.model import DeliveryStatus
 
@@ -260,6 +265,72 @@ async def test_two_processes_with_many_workers_send_nothing_twice(
     counts = Counter((to, mail["Message-ID"]) for to, mail in mail_server.got)
     assert len(counts) == 40
     assert set(counts.values()) == {1}
+
+
+class _CountingDatabase(Database):
+    """Counts how often somebody looks for mail that is due, and how often when the next one is."""
+
+    looks = 0
+    answers = 0
+
+    @asynccontextmanager
+    async def claim(
+        self, now: datetime, in_hand: Collection[int] = ()
+    ) -> AsyncIterator[Claim | None]:
+        self.looks += 1
+        async with super().claim(now, in_hand) as claim:
+            yield claim
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        due = await super().next_due(now)
+        self.answers += 1
+        return due
+
+
+async def test_for_a_hint_one_worker_looks_once_and_its_connection_is_used_again(
+    bench: Bench, mail_server: MailServer, pool: asyncpg.Pool
+) -> None:
+    database = _CountingDatabase(pool, country="DE", operations_email="ops@vsek.example")
+    bench.database = database
+    outbox = bench.another()
+    running = asyncio.create_task(outbox.run())
+
+    async def all_sleep() -> bool | None:
+        return True if database.answers == 4 else None
+
+    async def one_accepted() -> bool | None:
+        return True if await bench.statuses(note_id) == [(WEBER, "accepted", 1)] else None
+
+    await eventually(all_sleep, "four workers that found nothing")
+    for mails in range(1, 4):
+        note_id = await bench.accept(missed())
+        outbox.wake()
+        outbox.wake()
+        await mail_server.wait_taken(mails)
+        await eventually(one_accepted, "the mail's fate")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert database.looks == 4 + 3
+    assert database.answers == 4
+    assert mail_server.connections == 1
+
+
+async def test_all_workers_help_where_one_hint_brings_many(
+    bench: Bench, mail_server: MailServer
+) -> None:
+    mail_server.on_data = lambda _: HANG
+    outbox = bench.another()
+    running = asyncio.create_task(outbox.run())
+    people = [{"email": f"p{n}@nord.example"} for n in range(4)]
+    await bench.accept(missed(recipients=people))
+    outbox.wake()
+
+    async def all_at_it() -> bool | None:
+        return True if len(mail_server.got) == 4 else None
+
+    await eventually(all_at_it, "four mails at once")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_hanging_mail_does_not_hold_up_a_new_note(

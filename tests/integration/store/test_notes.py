@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,11 +18,13 @@ from tests.integration.store.makers import (
     opened,
 )
 
+from vsek.domain.ids import CallId
 from vsek.domain.note import Action, NoteDraft, NoteKind, NoteRequest
 from vsek.domain.outcomes import Outcome, Stage
+from vsek.domain.records import RecordingMade
 from vsek.errors import InputError, ServiceError
 from vsek.notify.forwarder import NoteForwarder
-from vsek.store import agents, calls, clients, records
+from vsek.store import agents, calls, clients, recordings, records, requests
 from vsek.store import outbox as outbox_module
 from vsek.store.notes import NoteState, show_draft, write_draft
 from vsek.store.outbox import NoteOutbox, Operations
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vsek.domain.note import DueNote
-    from vsek.store.pool import Connection, Pool
+    from vsek.store.pool import Connection, Pool, Row
 
 DRAFT = NoteDraft(caller_name="Karl", concern="Angebot", action=Action.CALL_BACK)
 
@@ -232,6 +235,54 @@ async def test_earlier_calls_of_the_same_person(
 
 
 # ── claims ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_was_written_while_the_note_is_built_goes_along(
+    pool: Pool,
+    conn: Connection,
+    outbox: NoteOutbox,
+    known: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await records.apply(conn, [opened(), closed(), opened("c2"), closed("c2")], 1)
+    read = requests.told
+
+    async def read_and_overtaken(reader: Connection, ids: list[str]) -> dict[str, Row]:
+        monkeypatch.setattr(requests, "told", read)
+        found = await read(reader, ids)
+        await write_draft(conn, "c1", DRAFT, finish=True, now=T0 + 199)
+        return found
+
+    monkeypatch.setattr(requests, "told", read_and_overtaken)
+    notes = {note.call_id: note.request for note in await claim(outbox, T0 + 200)}
+    assert set(notes) == {"c1", "c2"}
+    assert notes["c1"] is not None
+    assert notes["c1"].concern == DRAFT.concern
+    assert not notes["c1"].incomplete
+    assert notes["c2"] is not None
+    assert notes["c2"].incomplete
+    assert await claim(outbox, T0 + 201) == [], "nothing is left to correct"
+
+
+async def test_a_recording_announced_while_the_note_is_built_is_waited_for(
+    conn: Connection, outbox: NoteOutbox, known: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await records.apply(conn, [opened(), closed()], 1)
+    read = requests.told
+
+    async def read_and_overtaken(reader: Connection, ids: list[str]) -> dict[str, Row]:
+        monkeypatch.setattr(requests, "told", read)
+        found = await read(reader, ids)
+        made = RecordingMade(CallId("c1"), T0 + 5, "voicemail", "vsek/c1", consent=True)
+        await records.apply(conn, [made], 2)
+        return found
+
+    monkeypatch.setattr(requests, "told", read_and_overtaken)
+    now = time.time()
+    assert await claim(outbox, now) == []
+    (note,) = await claim(outbox, now + recordings.WAIT_S + 1)
+    assert note.request is not None
+    assert len(note.request.recordings) == 1
 
 
 async def test_two_forwarders_never_get_the_same_note(pool: Pool, known: None) -> None:
