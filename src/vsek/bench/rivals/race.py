@@ -195,10 +195,12 @@ class Race:
 
         async def work() -> None:
             now = time.perf_counter()
-            while now - began < seconds:
+            while True:
                 await self._client.task(kind, next(self._numbers))
                 before, now = now, time.perf_counter()
                 took.append(now - before)
+                if now - began >= seconds:
+                    return
 
         await asyncio.gather(*(work() for _ in range(window)))
         found = self._found(kind, took, time.perf_counter() - began)
@@ -243,9 +245,10 @@ async def measure(
 ) -> dict[str, dict[str, float]]:
     """Connect, run, hang up."""
     client = await connect(plan)
-    found = await run(client, plan)
-    await client.close()
-    return found
+    try:
+        return await run(client, plan)
+    finally:
+        await client.close()
 
 
 def main(clients: dict[str, Callable[[Plan], Awaitable[Client]]]) -> None:

@@ -22,7 +22,7 @@ import asyncpg
 import msgspec
 
 from vsek.bench.bench import Bench, Goal
-from vsek.bench.fakeari import Order, Told
+from vsek.bench.fakeworld import Order, Told
 from vsek.bench.lagprobe import Answer, LagProbe
 from vsek.bench.machine import busy_s
 from vsek.bench.pbx import agent_name, remove
