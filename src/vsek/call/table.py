@@ -236,4 +236,7 @@ for _row in TABLE.values():
     _row[Happening.SOUND_FAILED] = _row[Happening.SOUND_DONE]
 # Who was not told is not recorded.
 TABLE[Stage.SCREENING][Happening.SOUND_FAILED] = screening.sound_failed
+# Nor is anybody left in silence.
+TABLE[Stage.NOTICE][Happening.SOUND_FAILED] = treating.notice_unheard
+TABLE[Stage.CALLBACK][Happening.SOUND_FAILED] = treating.callback_unsaid
 TABLE[Stage.VOICEMAIL][Happening.SOUND_FAILED] = treating.message_untold

@@ -40,6 +40,7 @@ from vsek.domain.ids import RECORDINGS
 from vsek.domain.numbers import is_dialable
 from vsek.domain.outcomes import MESSAGE, PROMISED, Outcome, Stage
 
+UNHEARD = "the announcement could not be played"
 YES = "1"
 """The key that takes the offer, and confirms a number."""
 AGAIN = "*"
@@ -162,6 +163,16 @@ def notice_over(desk: Desk, call: Call) -> None:
     resume(desk, call)
 
 
+def notice_unheard(desk: Desk, call: Call) -> None:
+    """It could not be played."""
+    _unheard(desk, call, Action.ANNOUNCE)
+    notice_over(desk, call)
+
+
+def _unheard(desk: Desk, call: Call, action: Action) -> None:
+    desk.step(call, "untreated", action=action, detail=call.media, reason=UNHEARD)
+
+
 # --- being called back --------------------------------------------------------------------------
 
 
@@ -187,6 +198,19 @@ def callback_said(desk: Desk, call: Call) -> None:
         resume(desk, call)
     else:
         desk.arm_guard(call, KEYS_S)
+
+
+def callback_unsaid(desk: Desk, call: Call) -> None:
+    """It could not be played: who was offered nothing, or hears no question, waits on."""
+    callback = call.callback
+    assert callback is not None
+    call.sound_id = ""
+    _unheard(desk, call, Action.CALLBACK)
+    if callback.asking is CallingBack.OFFERED:
+        call.callback = None
+        resume(desk, call)
+    else:
+        _no_callback(desk, call, callback)
 
 
 def callback_key(desk: Desk, call: Call, key: str) -> None:
@@ -326,7 +350,7 @@ def message_prompted(desk: Desk, call: Call) -> None:
 def message_untold(desk: Desk, call: Call) -> None:
     """It could not be played, so nothing is recorded: the caller goes on waiting."""
     call.sound_id = ""
-    desk.step(call, "untreated", action=Action.VOICEMAIL, reason="the announcement failed")
+    _unheard(desk, call, Action.VOICEMAIL)
     resume(desk, call)
 
 
