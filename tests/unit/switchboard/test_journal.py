@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
 from tests.unit.switchboard.lives import journal_in
 
 from vsek.acd.events import AgentPaused
@@ -199,3 +200,35 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     journal_in(tmp_path)
     with pytest.raises(ServiceError, match="Another switchboard runs"):
         Journal(tmp_path)
+
+
+def test_a_snapshot_beside_stands_for_the_moment_it_was_taken(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    state = new_state()
+    journal.append(up(1), 1.0)
+    journal.snapshot_aside(state)
+    call_id = CallId("later")
+    state.calls[call_id] = Call(call_id, ChannelId("x"), None, 1.0, "", "")
+    journal.append(up(2), 2.0)
+    journal.release()
+    restored, number, entries = journal_in(tmp_path).restore(9)
+    assert restored is not None
+    assert restored.calls == {}
+    assert number == 1
+    assert [e.number for e in entries] == [2]
+    assert len(list(tmp_path.glob("journal-*.log"))) == 2
+
+
+def test_a_snapshot_beside_that_the_disk_refuses_is_logged(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    journal.append(up(1), 1.0)
+    # A folder is in its way.
+    (tmp_path / "snapshot-0000000000000001.bin").mkdir()
+    with structlog.testing.capture_logs() as logged:
+        journal.snapshot_aside(new_state())
+        journal.append(up(2), 2.0)
+        journal.release()
+    assert [entry["event"] for entry in logged] == ["snapshot_failed"]
+    assert not list(tmp_path.glob("*.new"))
+    (tmp_path / "snapshot-0000000000000001.bin").rmdir()
+    assert [e.number for e in journal_in(tmp_path).restore(0)[2]] == [1, 2]
