@@ -4,6 +4,7 @@
 #   make test            everything that must pass: lint, unit, integration, acceptance
 #   make accept          the long acceptance tests
 #   make bench           vsek beside Asterisk's own Queue() and Dial(), under 10 minutes
+#   make bench-rest      ARI clients in a race, a soak, ten thousand agents: under 10 minutes
 #   make bench-all       the same in full, for hours; fills docs/performance.md
 #   make bench-guard     fails if vsek has become slower compared with them
 #   make lint | test-unit | test-integration | test-acceptance    one part of it (ARGS=… goes to pytest)
@@ -19,10 +20,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint test-unit test-integration test-acceptance accept bench bench-all bench-guard fmt lock clean
+.PHONY: help venv demo test lint test-unit test-integration test-acceptance accept bench bench-rest bench-all bench-guard fmt lock clean
 
 help:
-	@sed -n '3,12s/^# *//p' Makefile
+	@sed -n '3,13s/^# *//p' Makefile
 
 venv: $(STAMP)
 
@@ -69,6 +70,9 @@ GUARD := tests/acceptance/bench-guard.json
 
 bench: $(STAMP)
 	$(BIN)/vsek bench W1 W2 W5 W7 --short $(ARGS)
+
+bench-rest: $(STAMP)
+	$(BIN)/vsek bench W6 W8 W9 --short --runs 2 $(ARGS)
 
 bench-all: $(STAMP)
 	$(BIN)/vsek bench --out $(BENCH_OUT) --docs docs/performance.md $(ARGS)
