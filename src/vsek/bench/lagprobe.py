@@ -71,6 +71,7 @@ class LagProbe:
         self._control = control
         self._pid = pid
         self._every_s = every_s
+        self._line: socket.socket | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lag-probe", daemon=True)
 
@@ -88,20 +89,41 @@ class LagProbe:
 
     def _run(self) -> None:
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-                line.settimeout(_ANSWER_S)
-                line.connect(str(self._control))
-                while not self._over.wait(self._every_s):
-                    self.answers.append(self._ask(line))
+            while not self._over.wait(self._every_s):
+                self.answers.append(self._ask())
         except OSError as error:
             self.failed = str(error) or type(error).__name__
+        finally:
+            self._hang_up()
 
-    def _ask(self, line: socket.socket) -> Answer:
+    def _connected(self) -> socket.socket:
+        if self._line is None:
+            self._line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._line.settimeout(_ANSWER_S)
+            self._line.connect(str(self._control))
+        return self._line
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _ask(self) -> Answer:
         mine = threading.get_native_id()
         waited = waited_ms(self._pid, self._pid) + waited_ms(os.getpid(), mine)
         began = time.monotonic()
-        line.sendall(_REQUEST)
-        read_answer(line)
+        try:
+            self._exchange()
+        except ConnectionError:
+            # Held up for long enough, the server takes the line for idle and closes it, with our
+            # request on it. The answer to the next one is as late as it is.
+            self._hang_up()
+            self._exchange()
         lag = 1000 * (time.monotonic() - began)
         waited = waited_ms(self._pid, self._pid) + waited_ms(os.getpid(), mine) - waited
         return Answer(began, lag, max(0.0, lag - waited))
+
+    def _exchange(self) -> None:
+        line = self._connected()
+        line.sendall(_REQUEST)
+        read_answer(line)

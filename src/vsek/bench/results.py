@@ -151,3 +151,16 @@ def load(file: Path) -> Report:
             remedy="Measure again",
         )
     return report
+
+
+def merged(reports: list[Report]) -> Report:
+    """Several runs as one, for workloads that were measured one after the other. What is said of
+    the machine is from the first one; of a case that several have measured, the last one counts."""
+    cases = {(case.workload, case.name): case for report in reports for case in report.cases}
+    first = reports[0]
+    return msgspec.structs.replace(
+        first,
+        cases=list(cases.values()),
+        took_s=round(sum(report.took_s for report in reports), 1),
+        short=any(report.short for report in reports),
+    )

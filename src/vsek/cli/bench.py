@@ -50,8 +50,10 @@ def bench(
         typer.Option(metavar="DIR", help="Where results.json and charts go. (default: a new one)"),
     ] = None,
     earlier: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="FILE", help="Show an earlier results.json."),
+        list[Path] | None,
+        typer.Option(
+            "--from", metavar="FILE", help="Show an earlier results.json, or several as one."
+        ),
     ] = None,
     docs: Annotated[
         Path | None,
@@ -78,8 +80,8 @@ def bench(
         _list(wanted)
         return
     limits = guarding.load(guard) if guard is not None else []
-    if earlier is not None:
-        report = results.load(earlier)
+    if earlier:
+        report = results.merged([results.load(file) for file in earlier])
         folder = out
     else:
         folder = (out or Path(tempfile.mkdtemp(prefix="vsek-bench-"))).expanduser().resolve()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from pathlib import Path
 
 import pytest
 from tests.unit.bench.reports import VSEK, report
 
 from vsek.bench.fakeari import Server
-from vsek.bench.lagprobe import Answer, waited_ms, whole
+from vsek.bench.lagprobe import Answer, LagProbe, waited_ms, whole
 from vsek.bench.results import Case, Competitor, Run
 from vsek.bench.rivals import ours, race
 from vsek.bench.tables import columns, rows
@@ -131,6 +134,27 @@ def test_its_table_fits_a_terminal() -> None:
 )
 def test_an_answer_is_read_to_its_end(heard: bytes, over: bool) -> None:
     assert whole(heard) is over
+
+
+def test_a_line_that_was_closed_is_opened_again(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(tmp_path / "control.sock"))
+        server.listen()
+        with LagProbe(tmp_path / "control.sock", os.getpid(), every_s=0.001) as probe:
+            for _ in range(2):
+                line, _ = server.accept()
+                with line:
+                    line.recv(4096)
+                    line.sendall(answer)
+            line, _ = server.accept()
+            with line:
+                line.recv(4096)
+                line.sendall(answer)
+                probe._over.set()
+                line.recv(4096)
+    assert probe.failed == ""
+    assert len(probe.answers) >= 3
 
 
 def test_lag_is_told_with_and_without_waiting_for_a_core() -> None:

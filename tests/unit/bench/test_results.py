@@ -193,3 +193,14 @@ def test_workloads_are_chosen_by_name() -> None:
     assert [w.id for w in chosen(["w7", "W2"])] == ["W2", "W7"]
     with pytest.raises(InputError, match="W99"):
         chosen(["W2", "w99"])
+
+
+def test_runs_can_be_put_together() -> None:
+    first = report(case("W2", {VSEK: [{"p50": 1.0}]}), case("W3", {VSEK: [{"p50": 2.0}]}))
+    second = report(case("W3", {VSEK: [{"p50": 3.0}]}), case("W5", {VSEK: [{"sum": 9.0}]}))
+    second.short = True
+    found = results.merged([first, second])
+    assert [each.workload for each in found.cases] == ["W2", "W3", "W5"]
+    assert found.of("W3")[0].values(VSEK, "p50") == [3.0]
+    assert found.short
+    assert results.merged([first]) == first
