@@ -9,13 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import signal
-import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -38,6 +35,14 @@ from vsek.pbx.accounts import Accounts
 from vsek.pbx.ami import Watchman
 from vsek.pbx.sounds import SoundFolder, SoundWorkshop
 from vsek.settings import Settings
+from vsek.startup import (
+    close_pool,
+    control_socket,
+    kept_running,
+    own_journal,
+    read_number,
+    write_number,
+)
 from vsek.store import audio, directory, pool, records
 from vsek.store.news import News
 from vsek.store.outbox import NoteOutbox, Operations
@@ -68,10 +73,6 @@ ARI_WATCH_S = 1.5
 JOURNAL_DAYS = 14
 GC_THRESHOLDS = (10_000, 20, 50)
 """A call leaves few cycles behind; Python's own thresholds look for them several times a call."""
-FAULT_PAUSE_S = 2.0
-STAND_BY_S = 60.0
-"""How long a start waits for the switchboard before it to end."""
-STAND_BY_LOOK_S = 0.02
 KEEP_SHIPPED_EVERY_S = 1.0
 LAST_ENTRIES_S = 0.5
 """How long an end waits for the last of its journal to arrive."""
@@ -98,7 +99,7 @@ async def notes(settings: Settings) -> None:
             outbox = NoteOutbox(connections, to, country=country)
             await NoteForwarder(outbox, intake).run()
         finally:
-            await _close_pool(connections)
+            await close_pool(connections)
 
     await serve_notes(settings, feed=feed)
 
@@ -208,11 +209,11 @@ class _Process:
         """
         dsn = settings.database.dsn.get_secret_value()
         connections = await pool.open_pool(dsn, size=settings.database.pool_size)
-        stack.push_async_callback(_close_pool, connections)
+        stack.push_async_callback(close_pool, connections)
         leadership = Leadership(connections, dsn)
         stack.push_async_callback(leadership.release)
         await leadership.connect()
-        journal = await _own_journal(settings.journal_folder)
+        journal = await own_journal(settings.journal_folder)
         shipper = Shipper(
             settings.journal_folder,
             leadership.ship_entries,
@@ -221,7 +222,7 @@ class _Process:
             fatal=(records.StaleEpochError,),
             written=lambda: journal.last_number,
         )
-        own_shipped = _read_number(settings.journal_folder / "shipped")
+        own_shipped = read_number(settings.journal_folder / "shipped")
         position = None
         if await leadership.await_turn(journal, shipper, lambda: last_pulse(settings.ari)):
             position = await RecordTable(connections, leadership, shipper).position()
@@ -290,15 +291,15 @@ class _Process:
             asyncio.create_task(self.writer.run(), name="writer"),
             asyncio.create_task(self.shipper.run(), name="shipper"),
             asyncio.create_task(self.leadership.run(self.journal, self.shipper), name="leadership"),
-            _kept_running("first_sync", self.keeper.first_sync),
-            _kept_running("news", self.news.run),
-            _kept_running("housekeeping", self._housekeeping),
-            _kept_running("watch", self.watch.run),
-            _kept_running("recordings", self.recordings.run),
-            _kept_running("sweep", self.sweep.run),
-            _kept_running("acquaintance", self.acquaintance.run),
-            _kept_running("heartbeat", self.heartbeat.run),
-            *([_kept_running("ledger", self.ledger.run)] if self.ledger is not None else []),
+            kept_running("first_sync", self.keeper.first_sync),
+            kept_running("news", self.news.run),
+            kept_running("housekeeping", self._housekeeping),
+            kept_running("watch", self.watch.run),
+            kept_running("recordings", self.recordings.run),
+            kept_running("sweep", self.sweep.run),
+            kept_running("acquaintance", self.acquaintance.run),
+            kept_running("heartbeat", self.heartbeat.run),
+            *([kept_running("ledger", self.ledger.run)] if self.ledger is not None else []),
             asyncio.create_task(server.serve([control]), name="control"),
         ]
         replaced = asyncio.create_task(self.link.replaced.wait(), name="replaced")
@@ -416,7 +417,7 @@ class _Process:
         # Read only by a start without a database; an older number costs time and nothing else.
         if time.monotonic() >= self.keep_shipped_at:
             self.keep_shipped_at = time.monotonic() + KEEP_SHIPPED_EVERY_S
-            _write_number(self.shipped_file, number)
+            write_number(self.shipped_file, number)
 
     async def _load_directory(self) -> Directory:
         async with pool.acquire(self.pool) as connection:
@@ -439,84 +440,3 @@ class _Process:
                 f"Asterisk does not reload its music on hold: {reply.status} {reply.body}",
                 remedy="Load res_musiconhold.so (asterisk-conf/modules.conf)",
             )
-
-
-def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-    """A task whose faults are logged and begun anew: none of them is a reason to end calls."""
-
-    async def keep() -> None:
-        while True:
-            try:
-                return await run()
-            except Exception:
-                log.exception("task_failed", task=name, retry_in_s=FAULT_PAUSE_S)
-                await asyncio.sleep(FAULT_PAUSE_S)
-
-    return asyncio.create_task(keep(), name=name)
-
-
-def control_socket(path: Path) -> socket.socket:
-    """The control API's socket, for its owner alone. The journal's lock has shown that a socket
-    which lies there is a dead process's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    except OSError as error:
-        listener.close()
-        raise ServiceError(
-            f"The control API cannot listen at {path}: {error}",
-            remedy="Set control.socket to a writable path of at most 100 characters",
-            error_id="listen",
-        ) from error
-    finally:
-        os.umask(before)
-    listener.setblocking(False)
-    return listener
-
-
-async def _own_journal(folder: Path) -> Journal:
-    """The journal, as soon as a switchboard that still runs has let go of it."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + STAND_BY_S
-    standing_by = False
-    while True:
-        try:
-            return Journal(folder)
-        except ServiceError as error:
-            if error.error_id != "journal_locked" or loop.time() >= deadline:
-                raise
-        if not standing_by:
-            standing_by = True
-            log.warning(
-                "standing_by",
-                journal=str(folder),
-                for_s=STAND_BY_S,
-                remedy="Another switchboard runs here; this one takes over as soon as that ends",
-            )
-            sdnotify.tell(sdnotify.STANDING_BY)
-        await asyncio.sleep(STAND_BY_LOOK_S)
-
-
-async def _close_pool(connections: pool.Pool) -> None:
-    try:
-        async with asyncio.timeout(LAST_RECORDS_S):
-            await connections.close()
-    except (TimeoutError, *pool.UNREACHABLE):
-        connections.terminate()
-
-
-def _read_number(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _write_number(path: Path, number: int) -> None:
-    try:
-        path.write_text(str(number))
-    except OSError as error:
-        log.error("shipped_not_kept", error=str(error))
