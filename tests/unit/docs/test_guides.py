@@ -52,7 +52,7 @@ def test_every_command_stands_in_the_readme() -> None:
     table = README[README.index("## Commands") : README.index("## Further reading")]
     for command in _commands():
         noun, _, verb = command.partition(" ")
-        assert noun in table
+        assert f"`vsek {noun}" in table
         assert verb in table
 
 
