@@ -21,8 +21,8 @@ from vsek.domain.note import NoteRequest
 from vsek.errors import VsekError
 from vsek.notify.mail import REFERENCES_LIMIT
 from vsek.notify.model import Delivery, DeliveryStatus, NoteInfo, state_of
-from vsek.notify.render import caller_label
 from vsek.notify.retry import Next
+from vsek.notify.view import caller_label
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy

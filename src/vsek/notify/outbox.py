@@ -32,8 +32,9 @@ from vsek.domain.note import NoteRequest, Urgency
 from vsek.notify.database import DATABASE_ERRORS, Claim, Claimed, Database
 from vsek.notify.mail import Envelope, File, compose, message_id
 from vsek.notify.metrics import NoteMetrics
-from vsek.notify.render import Rendered, Renderer, Undelivered
+from vsek.notify.render import Rendered, Renderer
 from vsek.notify.retry import Attempt, RetryPolicy, Verdict, decide, rest_s
+from vsek.notify.view import Undelivered
 from vsek.settings import NotesSettings, SmtpSettings
 
 _log = structlog.get_logger(__name__)

@@ -12,7 +12,8 @@ from tests.unit.notify.samples import RECEIVED_AT, call, english, missed, note
 
 from vsek.domain.note import Action, NoteRequest, RecordingFate
 from vsek.domain.outcomes import Outcome, Stage
-from vsek.notify.render import Renderer, Undelivered
+from vsek.notify.render import Renderer
+from vsek.notify.view import Undelivered
 from vsek.notify.words import WORDS
 
 RENDERER = Renderer("DE")
