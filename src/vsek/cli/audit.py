@@ -84,6 +84,13 @@ def span(
                 remedy="Use either --day, or --from and --to",
             )
         first = _moment(day, "--day", zone, whole_days=True)
+        if first.timestamp() >= now:
+            raise InputError(
+                f"{day} has not begun yet",
+                field="--day",
+                value=day,
+                remedy="Name today or a day before, as --timezone has it",
+            )
         following = first.date() + timedelta(days=1)
         return first.timestamp(), min(_midnight(following, zone).timestamp(), now)
     today = datetime.fromtimestamp(now, zone).date()

@@ -64,8 +64,8 @@ def replay(
     if not past.calls:
         raise InputError(
             f"No call began to wait between {when(first)} and {when(last)}",
-            field="--from",
-            value=since or day,
+            field="--day" if day is not None else "--from",
+            value=day if day is not None else since,
             remedy="vsek call list shows when calls came",
         )
     from vsek.sim.replay import compare
