@@ -25,6 +25,9 @@ from vsek.errors import InputError
 # Wide enough that a pipe never wraps or cuts a line.
 _PIPE_WIDTH = 100_000
 
+# Text that is narrower than this is harder to read than lines that the terminal breaks.
+_NARROWEST = 30
+
 
 def console() -> Console:
     """A console on stdout that takes nothing as markup."""
@@ -95,6 +98,17 @@ def _paragraph(columns: Sequence[str], row: Sequence[str], width: int) -> Text:
             line = ""
         line = f"{line}   {pair}" if line else f"    {pair}"
     return Text("\n".join([*lines, line] if line else lines))
+
+
+def paragraph(start: str, text: str) -> None:
+    """Prints ``text`` behind ``start``; what a terminal is too narrow for goes on in lines that
+    are indented as deep."""
+    page = console()
+    lines = [Text(shown(text))]
+    if sys.stdout.isatty():
+        lines = [*lines[0].wrap(page, max(page.width - len(start), _NARROWEST))]
+    for at, line in enumerate(lines):
+        typer.echo(f"{start if at == 0 else ' ' * len(start)}{line.plain.rstrip()}")
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:

@@ -213,9 +213,9 @@ def _print(found: _Found, unlike: list[str], seconds: float) -> None:
             day = f"{moment:%Y-%m-%d}"
             typer.echo(day)
         clock = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03}"
-        typer.echo(f"{clock}  {output.shown(what)}")
+        output.paragraph(f"{clock}  ", what)
         for line in particulars:
-            typer.echo(f"                {output.shown(line)}")
+            output.paragraph(" " * 16, line)
     if account.queued_at is None:
         typer.echo("The call never waited for an agent.")
 

@@ -54,7 +54,6 @@ _STEPS = {
     "connected": "connected with {agent}",
     "agent_lost": "{agent} was lost: {reason}",
     "regrouped": "is served by the group {group} from now on",
-    "recognised": "who calls? {why} {agents}",
     "notice": "nobody in time: an announcement",
     "callback_offered": "nobody in time: a callback is offered",
     "callback_promised": "will be called back at {number}",
@@ -67,6 +66,16 @@ _STEPS = {
     "untreated": "nobody in time, but {action} was not possible: {reason}",
     "ended": "ended: {outcome}, in stage {stage} ({reason})",
 }
+
+_RECOGNISED = {
+    "number": "by the number",
+    "person": "by the number and the name shown",
+    "name": "by the name shown",
+    "shared_number": "several people use the number",
+    "busy_number": "too many calls come from the number",
+    "own_number": "the number is the client's own",
+}
+"""By what a caller was recognised, or why not."""
 
 
 def story(
@@ -104,12 +113,24 @@ def _told(one: Happening, talks: Mapping[AgentId, datetime]) -> tuple[float, str
 
 
 def _step(one: Step) -> str:
+    if one.kind == "recognised":
+        return _recognised(one)
     words = _STEPS.get(one.kind)
     if words is not None:
         # Whatever another version did not tell is left blank.
         return words.format_map(defaultdict(str, one.detail)).strip()
     detail = " ".join(f"{name}={value}" for name, value in one.detail.items())
     return f"{one.kind} {detail}".strip()
+
+
+def _recognised(one: Step) -> str:
+    why = one.detail.get("why", "")
+    why = _RECOGNISED.get(why, why)
+    agents = one.detail.get("agents")
+    if not agents:
+        return f"the caller was not recognised: {why}"
+    sure = "" if one.detail.get("sure") else ", not for sure"
+    return f"the caller was recognised {why}{sure}; has talked with {agents}"
 
 
 def _passed_over(many: list[PassedOver]) -> Iterator[tuple[float, str, list[str]]]:
@@ -221,7 +242,8 @@ def _waits(one: Waits) -> list[str]:
     else:
         lines.append("nobody who is busy might take it when free, as things stand")
     expected = "" if one.expected_s is None else f"; a wait of {one.expected_s:.0f} s was expected"
-    lines.append(f"{view.waiting} other calls wait{expected}")
+    others = "1 other call waits" if view.waiting == 1 else f"{view.waiting} other calls wait"
+    lines.append(f"{others}{expected}")
     return lines
 
 

@@ -98,13 +98,13 @@ output.table(columns, rows, empty="none")
 """
 
 
-@pytest.mark.parametrize(("width", "lines"), [(80, 7), (150, 4)])
-def test_a_narrow_terminal_gets_paragraphs(width: int, lines: int) -> None:
+def on_a_terminal(program: str, width: int) -> list[str]:
+    """What ``program`` (Python) prints on a terminal that wide, without escape sequences."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (25, width))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     with subprocess.Popen(
-        [sys.executable, "-c", _WIDE],
+        [sys.executable, "-c", program],
         stdin=theirs,
         stdout=theirs,
         env={**environment, "TERM": "xterm", "NO_COLOR": "1"},
@@ -116,7 +116,12 @@ def test_a_narrow_terminal_gets_paragraphs(width: int, lines: int) -> None:
                 text += part
     os.close(ours)
     assert process.returncode == 0
-    shown = re.sub(r"\x1b\[[0-9;?]*[a-z]", "", text.decode()).splitlines()
+    return re.sub(r"\x1b\[[0-9;?]*[a-z]", "", text.decode()).splitlines()
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 7), (150, 4)])
+def test_a_narrow_terminal_gets_paragraphs(width: int, lines: int) -> None:
+    shown = on_a_terminal(_WIDE, width)
     assert len(shown) == lines, shown
     assert max(map(len, shown)) <= width
     assert "Alder Vermögensverwaltung GmbH" in "\n".join(shown)
@@ -125,3 +130,24 @@ def test_a_narrow_terminal_gets_paragraphs(width: int, lines: int) -> None:
         assert shown[0] == "260722-120311-abc234  2026-07-22 12:03:11"
         assert shown[1].startswith("    Client: Alder")
         assert "Agent" not in "\n".join(shown)
+
+
+_LONG = """
+from vsek.cli import output
+output.paragraph("12:00:00  ", "waited 5.0 s (urgency 0.77); " * 4 + "all circles are open\\x1b[2J")
+"""
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_a_long_line_goes_on_indented(width: int) -> None:
+    shown = on_a_terminal(_LONG, width)
+    assert len(shown) > 1
+    assert shown[0].startswith("12:00:00  waited 5.0 s")
+    assert all(line.startswith(" " * 10) and line[10] != " " for line in shown[1:])
+    assert max(map(len, shown)) <= max(width, 40)
+    assert " ".join(line[10:] for line in shown).endswith("all circles are open [2J")
+
+
+def test_a_pipe_gets_lines_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    output.paragraph("  ", "word " * 100)
+    assert capsys.readouterr().out == "  " + ("word " * 100).rstrip() + "\n"

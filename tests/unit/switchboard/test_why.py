@@ -35,7 +35,7 @@ from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.errors import InputError
 from vsek.switchboard.history import Chronicle, Playback, of_folder, of_folders, of_rows
 from vsek.switchboard.journal import bodies
-from vsek.switchboard.why import Account, Cause, PassedOver, Waits, differences, explain
+from vsek.switchboard.why import Account, Cause, PassedOver, Step, Waits, differences, explain
 
 RULES = Rules(
     version=4,
@@ -160,7 +160,7 @@ def test_who_knows_the_matter_is_kept_waited_for_and_told_of(tmp_path: Path) -> 
     at = account.offers[0].at
     talks = {AgentId("anna"): datetime.fromtimestamp(at - 2.5 * 86400, UTC)}
     text = "\n".join(" ".join([what, *more]) for _, what, more in story(account, talks))
-    assert "who calls? number anna, ben" in text
+    assert "recognised by the number; has talked with anna, ben" in text
     assert "nobody may take it now (begins to wait)" not in text, "ben knows it as well"
     assert "offered to ben: knows the matter, and nobody else who is ready may take it" in text
     assert "anna knows the matter, but is talking" in text
@@ -367,6 +367,28 @@ def test_a_call_goes_on_over_entries_that_are_missing(tmp_path: Path) -> None:
     found = explain(of_folder(tmp_path), later)
     assert found is not None
     assert found[0].closed == house.closed[later]
+
+
+@pytest.mark.parametrize(
+    ("detail", "text"),
+    [
+        (
+            {"why": "number", "agents": "anna, ben", "sure": "yes"},
+            "the caller was recognised by the number; has talked with anna, ben",
+        ),
+        (
+            {"why": "name", "agents": "anna"},
+            "the caller was recognised by the name shown, not for sure; has talked with anna",
+        ),
+        (
+            {"why": "shared_number"},
+            "the caller was not recognised: several people use the number",
+        ),
+    ],
+)
+def test_who_calls_is_told_in_a_sentence(detail: dict[str, str], text: str) -> None:
+    ((_, what, _),) = story(Account(CallId("c"), "", 0, [Step(1.0, 0, "recognised", detail)]))
+    assert what == text
 
 
 def told_of(account: Account) -> list[str]:
