@@ -15,6 +15,8 @@ from typing import Annotated
 DONE, FAILED, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended."""
+LONGEST_VALUE = 200
+"""So many letters of a wrong value are shown."""
 
 try:
     import typer
@@ -109,16 +111,31 @@ def report(error: VsekError) -> int:
         if error.field:
             hint(f"  field:  {error.field}")
         if error.value is not None:
-            hint(f"  value:  {shown(error.value)}")
+            hint(f"  value:  {_cut(shown(error.value))}")
     if error.remedy:
         hint(f"  remedy: {error.remedy}")
     return WRONG_USE if isinstance(error, InputError) else FAILED
 
 
+def _cut(text: str) -> str:
+    """So much of a value that it is known again, and what is said after it stays in sight."""
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text)} letters)"
+
+
 def _unexpected(error: Exception) -> int:
-    hint(f"vsek: {type(error).__name__}: {error}")
+    system = isinstance(error, OSError) and error.strerror
+    if isinstance(error, OSError) and system:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        hint(f"vsek: {place}{error.strerror}")
+    else:
+        hint(f"vsek: {type(error).__name__}: {error}")
     if os.environ.get("VSEK_TRACEBACK"):
         traceback.print_exception(error)
+    elif system:
+        hint(
+            "  remedy: See that the folder or file can be used and that its disk has room; "
+            "VSEK_TRACEBACK=1 shows where it happened"
+        )
     else:
         hint("  remedy: This is a fault of vsek; VSEK_TRACEBACK=1 shows where it happened")
     return FAILED

@@ -121,6 +121,32 @@ def test_errors_are_texts_and_exit_codes(
     assert capsys.readouterr() == ("", text)
 
 
+def test_a_long_value_is_cut_and_the_remedy_stays_in_sight(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(folder: Path) -> Settings:
+        raise InputError("Too long", field="reason", value="x" * 5000, remedy="Shorten it")
+
+    monkeypatch.setattr("vsek.settings.load", load)
+    assert run_main(monkeypatch, "call", "list") == 2
+    text = capsys.readouterr().err
+    assert f"  value:  {'x' * 200}… (5000 letters)\n  remedy: Shorten it\n" in text
+
+
+def test_what_the_system_refuses_is_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(folder: Path) -> Settings:
+        (Path("/proc") / "vsek-none").mkdir()
+        raise AssertionError
+
+    monkeypatch.setattr("vsek.settings.load", load)
+    assert run_main(monkeypatch, "call", "list") == 1
+    text = capsys.readouterr().err
+    assert text.startswith("vsek: /proc/vsek-none: No such file or directory\n  remedy: See that")
+    assert "fault of vsek" not in text
+
+
 def test_a_fault_of_ours_shows_no_traceback_unless_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,7 +222,7 @@ def test_every_command_takes_dir_and_lists_take_json() -> None:
     assert {noun for noun, _ in leaves} >= {"up", "serve", "notes", "demo", "doctor"}
     for (noun, verb), leaf in leaves.items():
         options = {option for parameter in leaf.params for option in parameter.opts}
-        assert "--dir" in options or noun == "sim", (noun, verb)  # sim has no run folder
+        assert "--dir" in options or noun in ("sim", "bench"), (noun, verb)  # no run folder
         if verb in ("list", "show"):
             assert "--json" in options, (noun, verb)
     assert processes.add_to.__doc__
