@@ -121,6 +121,8 @@ def sim(
             value=curve,
             remedy=f"Choose one of: {', '.join(CURVES)}",
         )
+    if rules is not None:
+        _left_to_rules(ctx)
     if refuse + miss >= 100:
         raise InputError(
             "Nobody would ever answer", field="--miss", value=str(miss), remedy="Keep below 100 %"
@@ -241,6 +243,19 @@ def _rival(name: str) -> str:
             remedy=f"Choose from: {', '.join(others)}",
         )
     return name
+
+
+def _left_to_rules(ctx: typer.Context) -> None:
+    """Raises ``InputError`` for options of a generated house: the file says these things."""
+    for name in ("skills", "groups", "widen"):
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(
+                "The file of rules says who is trained for which groups",
+                field=f"--{name}",
+                value=str(ctx.params[name]),
+                remedy=f"Give --rules or --{name}; circles of the file widen",
+            )
 
 
 def _rules(path: Path) -> Rules:

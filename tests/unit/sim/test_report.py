@@ -159,6 +159,8 @@ def test_rules_of_a_file(tmp_path: Path) -> None:
         (["--calls-per-day", "5", "--load", "1"], "no load of its own"),
         (["--refuse", "60", "--miss", "40"], "Nobody would ever answer"),
         (["--rules", "/nowhere"], "cannot be read"),
+        (["--rules", "/nowhere", "--widen", "5"], "file of rules says"),
+        (["--rules", "/nowhere", "--groups", "3"], "file of rules says"),
         (["--out", "/proc/x", "--calls", "20"], "cannot be made"),
         (["study", "x"], "No study"),
     ],
