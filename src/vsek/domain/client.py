@@ -281,11 +281,19 @@ class Client(Strict):
                     "Forward to a number from which calls are not forwarded to the service",
                 )
             if treatment.do is Do.REGROUP and treatment.group == self.group:
-                refuse("regroup_same", f"{self.group!r} is the client's own group", "Name another")
+                refuse(
+                    "regroup_same",
+                    f"regroup to {self.group!r}: that is the client's own group",
+                    "Name another",
+                )
         for one in self.temporary:
             start, end = one.span(self.timezone)
             if end <= start:
-                refuse("temporary", "an instruction ends before it begins", "Check from and until")
+                refuse(
+                    "temporary",
+                    f"the instruction {one.text[:40]!r} ends before it begins",
+                    "Check from and until",
+                )
         return self
 
     def wish(self) -> Wish:

@@ -229,6 +229,9 @@ _WORDS = {
     "int_parsing": ("is not a whole number", "Write digits, for example 5"),
     "int_type": ("is not a whole number", "Write digits, for example 5"),
     "int_from_float": ("is not a whole number", "Write digits, for example 5"),
+    "date_parsing": ("is not a day", "Write it like 2026-12-24"),
+    "date_from_datetime_parsing": ("is not a day", "Write it like 2026-12-24"),
+    "date_from_datetime_inexact": ("is not a day", "Write it like 2026-12-24, without a time"),
     "dict_type": ("needs key: value lines below it", "Indent them"),
 }
 _KEY = "[key]"

@@ -12,7 +12,7 @@ from vsek.acd.hours import is_open
 from vsek.domain.client import Client
 from vsek.domain.directory import ClientEntry, Directory
 from vsek.domain.hours import DayRule, covering, public_holidays
-from vsek.domain.yamlfile import read_clients, write_clients
+from vsek.domain.yamlfile import FileError, read_clients, write_clients
 from vsek.settings import Settings
 from vsek.switchboard.directory import for_calls
 
@@ -107,3 +107,17 @@ def test_holidays_have_names() -> None:
 def test_what_makes_no_sense_is_refused(more: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         _client(**more)
+
+
+def test_a_file_with_a_day_of_no_calendar_is_told_in_our_words() -> None:
+    text = """
+clients:
+  - id: a
+    name: A
+    numbers: {did: [+49 30 5550 1001]}
+    contacts: [{name: B, email: b@a.example, notes: true}]
+    days: [2026-13-01]
+"""
+    with pytest.raises(FileError) as raised:
+        read_clients(text, "x.yaml")
+    assert "line 7: clients[0].days[0].first: is not a day. Write it like" in str(raised.value)
