@@ -242,6 +242,14 @@ async def _add_instruction(
         client = (await clients.show(connection, client_id)).client
         if not clean_text(text):
             raise InputError("The instruction is empty", field="TEXT", remedy="Write something")
+        if len(text.strip()) > LONGEST_TEXT:
+            raise InputError(
+                f"The instruction has {len(text.strip())} letters",
+                field="TEXT",
+                value=text,
+                remedy=f"Say it in {LONGEST_TEXT} at the most; the client's file has room for "
+                "more, under instructions",
+            )
         today = datetime.now(ZoneInfo(client.timezone)).date().isoformat()
         one = Temporary(
             start=_time(start, "--from", today, ends=False) if start is not None else None,

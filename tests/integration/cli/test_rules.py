@@ -185,6 +185,7 @@ def test_instructions_that_make_no_sense(vsek: Vsek) -> None:
         (["acme", "x", "--until", "soon"], "'soon' is not a time"),
         (["acme", "x", "--until", "2001-01-01"], "over already"),
         (["acme", " ", "--until", "2100-01-01"], "The instruction is empty"),
+        (["acme", "x" * 2001, "--until", "2100-01-01"], "has 2001 letters"),
         (["acme", "--until", "2100-01-01"], "needs a TEXT"),
         (["acme", "--remove", "7"], "no temporary instruction 7"),
         (["zz", "x", "--until", "2100-01-01"], "no client 'zz'"),
