@@ -252,3 +252,27 @@ async def test_who_hangs_up_while_being_asked_leaves_nothing_behind(
     assert (closed["outcome"], closed["stage"]) == ("abandoned", stage)
     mail = await house.wait_mail(caller)
     assert (recording_in(mail) is not None) == (instant != "prompt")
+
+
+@pytest.mark.long
+async def test_where_all_sounds_are_missing_nobody_is_recorded_and_an_agent_comes(
+    house: House, crew: Crew
+) -> None:
+    agent = await crew.agent()
+    sounds = [path for path in load(house.stack.folder).sounds_folder.iterdir() if path.is_file()]
+    assert sounds
+    for path in sounds:
+        path.rename(path.with_suffix(".aside"))
+    try:
+        caller = await crew.dial(GORSE)
+        (left,) = await step(house, caller, "unrecorded")
+        ringing = await crew.ring(agent, caller, timeout_s=20)
+    finally:
+        for path in sounds:
+            path.with_suffix(".aside").rename(path)
+    assert left["detail"]["reason"] == "the notice was not heard"
+    await ringing.answer()
+    await house.wait_live(caller, "talking")
+    await caller.hang_up()
+    (closed,) = await house.wait_closed(caller)
+    assert "recording" not in [one["kind"] for one in closed["steps"]]
