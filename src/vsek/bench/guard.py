@@ -1,12 +1,14 @@
 """Whether vsek has become slower: its ratios to the others against stored limits.
 
 Times depend on the machine and on what else runs there; how much longer than ``Dial()`` vsek takes
-in the same minute does so much less.
+in the same minute does so much less. It still does on a machine that others keep busy: each hop from
+one process to another then waits its turn, and vsek needs more of them. There nothing is judged.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -28,6 +30,17 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The stored file."""
 
     limits: list[Limit]
+
+
+BUSY = 0.3
+"""What other programs may take of the machine, as a part of it."""
+
+
+def busy(report: Report) -> float | None:
+    """What they took, if that was too much to judge."""
+    others = [run.others for case in report.cases for run in case.runs]
+    share = median(others) if others else 0.0
+    return share if share > BUSY else None
 
 
 def load(file: Path) -> list[Limit]:

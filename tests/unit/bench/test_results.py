@@ -163,6 +163,12 @@ def test_the_guard_tells_what_is_too_slow() -> None:
     assert "0.00667" in told
 
 
+def test_a_busy_machine_is_not_judged() -> None:
+    assert guard.busy(whole()) is None
+    assert guard.busy(report()) is None
+    assert guard.busy(report(case("W2", {VSEK: [{"p50": 1.0}]}, others=0.5))) == 0.5
+
+
 def test_the_guard_does_not_let_pass_what_was_not_measured() -> None:
     assert "not measured" in guard.violations(report(), limits(1.0))[0]
     broken = report(case("W2", {VSEK: [{}], QUEUE: [{"p50": 1.0}]}))
