@@ -1,8 +1,9 @@
 """Whether vsek has become slower: its ratios to the others against stored limits.
 
 Times depend on the machine and on what else runs there; how much longer than ``Dial()`` vsek takes
-in the same minute does so much less. It still does on a machine that others keep busy: each hop from
-one process to another then waits its turn, and vsek needs more of them. There nothing is judged.
+in the same minute does so much less. It still does on a machine that others keep busy: each hop
+from one process to another then waits its turn, and vsek needs more of them. There nothing is
+judged.
 """
 
 from __future__ import annotations
