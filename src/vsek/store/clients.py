@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -189,7 +190,7 @@ async def import_clients(
         # Nobody claims a number, or drops a group, between the checks and the writing.
         await rules.lock(conn)
         await _check_numbers(conn, file, ids)
-        warnings = await _check_distribution(conn, file)
+        warnings = await _check_distribution(conn, file) + over(file, time.time())
         before = {row["id"]: _Before.of(row) for row in await conn.fetch(_STATE_SQL, ids)}
         ready = [_with_instructions(one, before.get(one.client.id)) for one in made]
         created = tuple(one.client.id for one in ready if one.client.id not in before)
@@ -235,6 +236,21 @@ def _with_instructions(one: _Ready, before: _Before | None) -> _Ready:
         return one
     kept = {"temporary": before.client.temporary}
     return replace(one, client=one.client.model_copy(update=kept))
+
+
+def over(file: ClientFile, now: float) -> tuple[Problem, ...]:
+    """Warnings about temporary instructions that ended before ``now`` (Unix seconds): a wrong year
+    would otherwise never be noticed."""
+    return tuple(
+        file.document.problem(
+            ("clients", at, "temporary", number),
+            "is over already, agents never see it",
+            "Check until, or take it out",
+        )
+        for at, client in enumerate(file.clients)
+        for number, one in enumerate(client.temporary)
+        if one.span(client.timezone)[1] <= now
+    )
 
 
 async def _check_distribution(conn: Connection, file: ClientFile) -> tuple[Problem, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from vsek.domain.directory import ClientEntry, Directory
 from vsek.domain.temporary import Temporary, moment, parse_time, write_time
 from vsek.domain.yamlfile import read_clients, write_clients
 from vsek.settings import Settings
+from vsek.store.clients import over
 from vsek.switchboard.directory import for_calls
 
 BERLIN = "Europe/Berlin"
@@ -181,3 +182,20 @@ def test_closed_for_a_time_over_hours_days_and_holidays() -> None:
 def test_text_is_cleaned() -> None:
     one = Temporary.model_validate({"until": "2026-12-04", "text": "a\u202eb\x00\nc"})
     assert one.text == "ab\nc"
+
+
+def test_what_is_over_already_is_told_at_the_import() -> None:
+    text = """
+clients:
+  - id: a
+    name: A
+    numbers: {did: [+49 30 5550 1001]}
+    contacts: [{name: B, email: b@a.example, notes: true}]
+    temporary:
+      - {until: 2026-12-04, text: ends}
+      - {until: 2025-12-04, text: was}
+"""
+    file = read_clients(text, "x.yaml")
+    now = datetime(2026, 12, 4, 12, tzinfo=UTC).timestamp()
+    (told,) = over(file, now)
+    assert str(told).startswith("line 9: clients[0].temporary[1]: is over already")
