@@ -159,3 +159,22 @@ def test_what_may_not_have_been_heard_is_said_again(what: str) -> None:
 def end_unseen(asterisk: Asterisk) -> None:
     asterisk.sound_ends(CALLER)
     assert not asterisk.events
+
+
+def test_a_key_may_come_after_the_prompt() -> None:
+    made = asking(did=KEYS, until="sound:/keys")
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    assert stage(made) is Asking.KEY
+    for key, told in (("9", []), ("1", ["key"])):
+        made.asterisk.press(CALLER, key)
+        made.settle()
+        assert [kind for kind in made.kinds[K1] if kind == "key"] == told
+    assert made.state.calls[K1].stage is Stage.WAITING
+
+
+def test_who_pressed_a_key_before_the_prompt_ended_is_not_waited_for() -> None:
+    made = asking(did=KEYS, until="sound:/keys")
+    made.asterisk.press(CALLER, "1")
+    made.settle()
+    assert made.state.calls[K1].stage is Stage.WAITING
