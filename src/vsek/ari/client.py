@@ -24,7 +24,7 @@ import logging
 import re
 import zlib
 from collections.abc import Callable
-from typing import Any, Final, Self, TypeVar, overload
+from typing import Any, Final, Self
 
 import aiohttp
 import msgspec
@@ -35,6 +35,7 @@ from vsek.ari._generated.events import ChannelUserevent
 from vsek.ari._generated.resources import Resources
 from vsek.ari.backoff import Backoff
 from vsek.ari.base import Event
+from vsek.ari.callbacks import EventCallbacks
 from vsek.ari.connection import AriSocket, SocketOptions
 from vsek.ari.errors import (
     AriClosed,
@@ -46,12 +47,11 @@ from vsek.ari.errors import (
 )
 from vsek.ari.protocol import AriProtocol, Query, Reply, parse_body, query_items
 from vsek.ari.resource import AriObject
-from vsek.ari.subscriptions import Subscription, Subscriptions
+from vsek.ari.subscriptions import Subscriptions
 from vsek.errors import InputError
 
 log = logging.getLogger("vsek.ari")
 
-E = TypeVar("E", bound=Event)
 HTTP_DEADLINE_S: Final = 30.0
 HTTP_CONNECTIONS: Final = 8
 SIGN_OF_LIFE: Final = "vsek-sign-of-life"
@@ -59,7 +59,7 @@ SIGN_OF_LIFE: Final = "vsek-sign-of-life"
 LATE_S: Final = 0.1
 
 
-class Client(Resources):
+class Client(Resources, EventCallbacks):
     """Asterisk's REST interface: ``client.channels.originate(…)``, events and raw requests.
 
     ``url`` is the root of Asterisk's HTTP server, without ``/ari``. ``deadline_s`` is how long a
@@ -426,10 +426,6 @@ class Client(Resources):
 
     # -- callbacks --------------------------------------------------------------------------
 
-    def on_any_event(self, callback: Callable[[Event], Any]) -> Subscription:
-        """Calls ``callback(event)`` for every event, in order, from the reader."""
-        return self._subscriptions.every(callback)
-
     def around_reads(self, before: Callable[[], None], after: Callable[[], None]) -> None:
         """``before`` is called before the events of one read of the event line are told, ``after``
         after the last of them, in any case. Commands of both and between are sent then."""
@@ -447,66 +443,6 @@ class Client(Resources):
     def on_replaced(self, callback: Callable[[], None]) -> None:
         """Calls ``callback()`` when another program took over the application."""
         self._on_replaced.append(callback)
-
-    @overload
-    def on_event(self, event: type[E], callback: Callable[[E], Any]) -> Subscription: ...
-    @overload
-    def on_event(self, event: str, callback: Callable[[Any], Any]) -> Subscription: ...
-    def on_event(self, event: str | type[Event], callback: Callable[[Any], Any]) -> Subscription:
-        """Calls ``callback(event)`` for events of one type, named or given by class."""
-        return self._subscriptions.by_type(event, callback)
-
-    def on_object_event(
-        self, kind: str, event: str | type[Event], callback: Callable[[Any, Any], Any]
-    ) -> Subscription:
-        """Calls ``callback(object, event)``; ``kind`` is ``channel``, ``bridge``, …
-
-        An event that names several things of the kind comes once, with the main one (for
-        ``StasisStart`` the channel that entered). Raises ``ValueError`` where no such event is.
-        """
-        return self._subscriptions.by_kind(kind, event, callback)
-
-    def on_channel_event(
-        self, event: str | type[Event], callback: Callable[[objects.Channel, Any], Any]
-    ) -> Subscription:
-        """Calls ``callback(channel, event)``."""
-        return self._subscriptions.by_kind("channel", event, callback)
-
-    def on_bridge_event(
-        self, event: str | type[Event], callback: Callable[[objects.Bridge, Any], Any]
-    ) -> Subscription:
-        """Calls ``callback(bridge, event)``."""
-        return self._subscriptions.by_kind("bridge", event, callback)
-
-    def on_playback_event(
-        self, event: str | type[Event], callback: Callable[[objects.Playback, Any], Any]
-    ) -> Subscription:
-        """Calls ``callback(playback, event)``."""
-        return self._subscriptions.by_kind("playback", event, callback)
-
-    def on_endpoint_event(
-        self, event: str | type[Event], callback: Callable[[objects.Endpoint, Any], Any]
-    ) -> Subscription:
-        """Calls ``callback(endpoint, event)``."""
-        return self._subscriptions.by_kind("endpoint", event, callback)
-
-    def on_live_recording_event(
-        self, event: str | type[Event], callback: Callable[[objects.LiveRecording, Any], Any]
-    ) -> Subscription:
-        """Calls ``callback(recording, event)``."""
-        return self._subscriptions.by_kind("live_recording", event, callback)
-
-    def on_device_state_event(
-        self, event: str | type[Event], callback: Callable[[objects.DeviceState, Any], Any]
-    ) -> Subscription:
-        """Calls ``callback(device_state, event)``."""
-        return self._subscriptions.by_kind("device_state", event, callback)
-
-    def subscribe_object(
-        self, thing: AriObject[Any], event: str | type[Event], callback: Callable[[Any, Any], Any]
-    ) -> Subscription:
-        """What ``thing.on_event`` does."""
-        return self._subscriptions.by_object(thing, event, callback)
 
     def wrap(self, kind: str, model: Any) -> AriObject[Any]:
         """The live object for a model out of an event, for example ``event.replace_channel``."""
