@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
+from vsek.cli.span import Day, Since, Timezone, Until, span, zone_named
 from vsek.domain.audit import when
 from vsek.domain.books import Report, Rules
-from vsek.errors import InputError
 from vsek.settings import Settings
 
 EQUAL, DIFFERENT, NOT_COMPARED = 0, 1, 2
@@ -21,18 +20,10 @@ EQUAL, DIFFERENT, NOT_COMPARED = 0, 1, 2
 
 def audit(
     ctx: typer.Context,
-    day: Annotated[
-        str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Only this day.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="From this time on.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Up to this time. (default: now)")
-    ] = None,
-    timezone: Annotated[
-        str, typer.Option(metavar="ZONE", help="Time zone of days and times.")
-    ] = "UTC",
+    day: Day = None,
+    since: Since = None,
+    until: Until = None,
+    timezone: Timezone = "UTC",
     settle: Annotated[
         float,
         typer.Option(min=0, metavar="SECONDS", help="What is younger is still under way."),
@@ -69,80 +60,6 @@ async def compare(settings: Settings, rules: Rules) -> Report:
         return await store.audit(pool, settings.asterisk.ledger_folder, rules)
     finally:
         await pool.close()
-
-
-def span(
-    day: str | None, since: str | None, until: str | None, *, zone: ZoneInfo, now: float
-) -> tuple[float, float]:
-    """From when to when (Unix seconds) is compared. Raises ``InputError`` for what is no time."""
-    if day is not None:
-        if since is not None or until is not None:
-            raise InputError(
-                "--day stands for a whole day",
-                field="--day",
-                value=day,
-                remedy="Use either --day, or --from and --to",
-            )
-        first = _moment(day, "--day", zone, whole_days=True)
-        if first.timestamp() >= now:
-            raise InputError(
-                f"{day} has not begun yet",
-                field="--day",
-                value=day,
-                remedy="Name today or a day before, as --timezone has it",
-            )
-        following = first.date() + timedelta(days=1)
-        return first.timestamp(), min(_midnight(following, zone).timestamp(), now)
-    today = datetime.fromtimestamp(now, zone).date()
-    first = (
-        _midnight(today - timedelta(days=1), zone)
-        if since is None
-        else _moment(since, "--from", zone)
-    )
-    last = now if until is None else min(_moment(until, "--to", zone).timestamp(), now)
-    if first.timestamp() >= last:
-        raise InputError(
-            f"Nothing lies between {since or first.isoformat()} and {until or 'now'}",
-            field="--from",
-            value=since,
-            remedy="Give a --from before --to, and not in the future",
-        )
-    return first.timestamp(), last
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=zone)
-
-
-def _moment(text: str, option: str, zone: ZoneInfo, *, whole_days: bool = False) -> datetime:
-    try:
-        if whole_days:
-            moment = _midnight(date.fromisoformat(text), zone)
-        else:
-            moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-        moment.astimezone(UTC)  # a time at the edge of the calendar is none elsewhere
-    except (ValueError, OverflowError):
-        raise InputError(
-            f"{text!r} is no {'day' if whole_days else 'time'}",
-            field=option,
-            value=text,
-            remedy="Write YYYY-MM-DD" + ("" if whole_days else " or YYYY-MM-DDTHH:MM:SS"),
-        ) from None
-    return moment
-
-
-def zone_named(name: str) -> ZoneInfo:
-    """The time zone of that name. Raises ``InputError`` when there is none."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise InputError(
-            f"There is no time zone {name!r}",
-            field="--timezone",
-            value=name,
-            remedy="Name one like Europe/Berlin or UTC",
-        ) from None
 
 
 def as_document(report: Report) -> dict[str, Any]:

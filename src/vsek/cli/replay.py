@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vsek.cli import output, run
-from vsek.cli.audit import span, zone_named
 from vsek.cli.run import Folder, Json
+from vsek.cli.span import Day, Since, Timezone, Until, span, zone_named
 from vsek.domain.audit import when
 from vsek.errors import InputError, ServiceError
 
@@ -34,18 +34,10 @@ def replay(
         Path,
         typer.Option("--rules", metavar="FILE", help="The other rules, as for vsek rules import."),
     ],
-    day: Annotated[
-        str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Only this day.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="From this time on.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Up to this time. (default: now)")
-    ] = None,
-    timezone: Annotated[
-        str, typer.Option(metavar="ZONE", help="Time zone of days and times.")
-    ] = "UTC",
+    day: Day = None,
+    since: Since = None,
+    until: Until = None,
+    timezone: Timezone = "UTC",
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", min=0, help="At most N clients.")
     ] = 20,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from vsek.cli.audit import span
+from vsek.cli.span import span
 from vsek.errors import InputError
 
 BERLIN = ZoneInfo("Europe/Berlin")
