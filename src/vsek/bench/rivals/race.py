@@ -64,21 +64,15 @@ class Client(Protocol):
         """Hang up."""
 
 
-class Asyncari:
-    """``asyncari``: anyio and httpx, at most three connections, of which it keeps one."""
+class _Described:
+    """What ``asyncari`` and ``aioari`` have from their common ancestor: objects made of Asterisk's
+    own description."""
 
-    def __init__(self, ari: Any, context: Any, channel: str) -> None:
-        self._ari, self._context, self._channel = ari, context, channel
-
-    @classmethod
-    async def connect(cls, plan: Plan) -> Client:
-        """Connected, with its application."""
-        module = import_module("asyncari")
-        context = module.connect(plan.url + "/", plan.app, plan.user, plan.password)
-        return cls(await context.__aenter__(), context, plan.channel)
+    def __init__(self, ari: Any, channel: str) -> None:
+        self._ari, self._channel = ari, channel
 
     async def task(self, kind: str, number: str) -> None:
-        """Through the objects that it makes of Asterisk's description."""
+        """Through those objects."""
         ari = self._ari
         if kind == "ping":
             await ari.asterisk.ping()
@@ -89,6 +83,21 @@ class Asyncari:
         else:
             await ari.bridges.createWithId(bridgeId=number, type="mixing")
             await ari.bridges.destroy(bridgeId=number)
+
+
+class Asyncari(_Described):
+    """``asyncari``: anyio and httpx, at most three connections, of which it keeps one."""
+
+    def __init__(self, ari: Any, context: Any, channel: str) -> None:
+        super().__init__(ari, channel)
+        self._context = context
+
+    @classmethod
+    async def connect(cls, plan: Plan) -> Client:
+        """Connected, with its application."""
+        module = import_module("asyncari")
+        context = module.connect(plan.url + "/", plan.app, plan.user, plan.password)
+        return cls(await context.__aenter__(), context, plan.channel)
 
     async def close(self) -> None:
         """Ends its task group."""
@@ -132,11 +141,8 @@ class AriClient:
         await self._client.ari.client.aclose()
 
 
-class Aioari:
+class Aioari(_Described):
     """``aioari``: aiohttp, up to a hundred connections."""
-
-    def __init__(self, ari: Any, channel: str) -> None:
-        self._ari, self._channel = ari, channel
 
     @classmethod
     async def connect(cls, plan: Plan) -> Client:
@@ -144,19 +150,6 @@ class Aioari:
         module = import_module("aioari")
         ari = await module.connect(plan.url + "/", plan.user, plan.password)
         return cls(ari, plan.channel)
-
-    async def task(self, kind: str, number: str) -> None:
-        """Through the objects that it makes of Asterisk's description."""
-        ari = self._ari
-        if kind == "ping":
-            await ari.asterisk.ping()
-        elif kind == "variable":
-            name = variable_of(number)
-            await ari.channels.setChannelVar(channelId=self._channel, variable=name, value=number)
-            await ari.channels.getChannelVar(channelId=self._channel, variable=name)
-        else:
-            await ari.bridges.createWithId(bridgeId=number, type="mixing")
-            await ari.bridges.destroy(bridgeId=number)
 
     async def close(self) -> None:
         """Ends its connections."""
