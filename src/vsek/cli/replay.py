@@ -157,23 +157,12 @@ def _other(settings: Settings, path: Path, past: Past) -> Rules:
     from vsek.domain.directory import Directory
     from vsek.domain.distribution import mistakes
     from vsek.domain.rulesfile import read_rules
-    from vsek.domain.yamlfile import FileError
+    from vsek.domain.yamlfile import content_of
     from vsek.switchboard import directory
 
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}",
-            field="--rules",
-            value=str(path),
-            remedy="Name a YAML file of rules",
-        ) from None
-    file = read_rules(text, str(path))
+    file = read_rules(content_of(path, field="--rules", holds="rules"), str(path))
     came = {event.agent_id for _, event in past.events}
-    wrong = mistakes(file.book, came | {agent.agent_id for agent in past.agents})
-    if wrong:
-        raise FileError(str(path), file.problems(wrong))
+    file.refuse(mistakes(file.book, came | {agent.agent_id for agent in past.agents}))
     then = past.rules[-1][1]
     house = Directory({}, {}, rules=file.book)
     rules = directory.rules(house, settings.calls, lambda sound: sound)

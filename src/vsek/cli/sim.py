@@ -262,22 +262,11 @@ def _rules(path: Path) -> Rules:
     from vsek.acd.rules import Rules
     from vsek.domain.distribution import mistakes
     from vsek.domain.rulesfile import read_rules
-    from vsek.domain.yamlfile import FileError
+    from vsek.domain.yamlfile import content_of
     from vsek.switchboard.directory import with_book
 
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}",
-            field="--rules",
-            value=str(path),
-            remedy="Name a YAML file of rules",
-        ) from None
-    file = read_rules(text, str(path))
-    wrong = mistakes(file.book, set(file.book.agents))
-    if wrong:
-        raise FileError(str(path), file.problems(wrong))
+    file = read_rules(content_of(path, field="--rules", holds="rules"), str(path))
+    file.refuse(mistakes(file.book, set(file.book.agents)))
     return with_book(Rules(), file.book)
 
 

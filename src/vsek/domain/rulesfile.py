@@ -26,6 +26,12 @@ class RulesFile:
         """Remarks with the lines that they are about."""
         return [self.document.problem(*remark) for remark in remarks]
 
+    def refuse(self, mistakes: Iterable[Remark]) -> None:
+        """Raises ``FileError`` with all of the mistakes, if there are any."""
+        problems = self.problems(mistakes)
+        if problems:
+            raise FileError(self.document.name, problems)
+
 
 def _part(
     document: Document, location: Location, model: type[BaseModel], problems: list[Problem]

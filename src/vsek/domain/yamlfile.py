@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -27,6 +28,20 @@ _MAX_NESTING = 100
 _SHOWN = 60
 
 Location = tuple[str | int, ...]
+
+
+def content_of(path: Path, *, field: str, holds: str) -> bytes:
+    """What is in the file. Raises ``InputError`` when it cannot be read; ``field`` is what named
+    it, ``holds`` says what it should hold."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}",
+            field=field,
+            value=str(path),
+            remedy=f"Name a YAML file of {holds}",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

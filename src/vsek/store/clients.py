@@ -19,7 +19,14 @@ from vsek.domain.ids import ClientId
 from vsek.domain.numbers import BLOCK, overlap, starts
 from vsek.domain.text import clean_line
 from vsek.domain.values import Sound
-from vsek.domain.yamlfile import ClientFile, FileError, Problem, read_clients, write_clients
+from vsek.domain.yamlfile import (
+    ClientFile,
+    FileError,
+    Problem,
+    content_of,
+    read_clients,
+    write_clients,
+)
 from vsek.errors import InputError, ServiceError
 from vsek.store import audio, rules
 
@@ -167,15 +174,7 @@ async def import_file(
     is who does it. Raises ``FileError`` with every problem and its line; ``InputError`` when the
     file cannot be read.
     """
-    try:
-        text = await asyncio.to_thread(path.read_bytes)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}",
-            field="file",
-            value=str(path),
-            remedy="Name a YAML file of clients",
-        ) from None
+    text = await asyncio.to_thread(content_of, path, field="file", holds="clients")
     file = read_clients(text, str(path), country, area)
     return await import_clients(conn, file, maker, base=path.parent, by=by)
 

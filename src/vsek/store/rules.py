@@ -28,7 +28,7 @@ from vsek.domain.distribution import (
 )
 from vsek.domain.rulesfile import RulesFile, read_rules, write_rules
 from vsek.domain.text import clean_line
-from vsek.domain.yamlfile import FileError, Problem
+from vsek.domain.yamlfile import Problem, content_of
 from vsek.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -106,15 +106,7 @@ async def import_file(conn: Connection, path: Path, *, by: str = "") -> RulesImp
     Doing it twice changes nothing. ``by`` is who does it. Raises ``FileError`` with every problem
     and its line; ``InputError`` when the file cannot be read.
     """
-    try:
-        text = await asyncio.to_thread(path.read_bytes)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}",
-            field="file",
-            value=str(path),
-            remedy="Name a YAML file of rules",
-        ) from None
+    text = await asyncio.to_thread(content_of, path, field="file", holds="rules")
     return await import_rules(conn, read_rules(text, str(path)), by=by)
 
 
@@ -125,9 +117,7 @@ async def import_rules(conn: Connection, file: RulesFile, *, by: str = "") -> Ru
         await lock(conn)
         agents = await known_agents(conn)
         wishes = await _wishes(conn)
-        wrong = [*mistakes(book, agents), *_missing_groups(book, wishes)]
-        if wrong:
-            raise FileError(file.document.name, file.problems(wrong))
+        file.refuse([*mistakes(book, agents), *_missing_groups(book, wishes)])
         remarks = [*doubts(book, agents, wishes), *_unserved(book, agents, wishes)]
         warnings = tuple(file.problems(remarks))
         before = await current(conn)
