@@ -145,6 +145,8 @@ def test_ctrl_c_while_the_program_loads() -> None:
     # Whatever the program imports first is where Ctrl-C comes.
     code = (
         "import os, signal, sys\n"
+        # Tests that run in the background may have been told to ignore Ctrl-C; terminals never do.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Interrupt:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'typer':\n"
