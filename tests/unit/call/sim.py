@@ -1,14 +1,9 @@
-"""Whole calls on a clock of their own, and a switchboard that can be killed at any effect.
+"""Whole calls on a clock of their own, around a switchboard that dies now and then.
 
-Theory of operation. ``Exchange`` is the switchboard: ``decide`` with lanes, journal, snapshots and
-a database that gets records late and twice. ``Sim`` is the world: callers and agents who act by
-themselves at their times, whether or not somebody watches; sounds that end; the dialplan that
-serves callers while nobody is there. Time jumps from one event to the next, nothing is random, so
-a run is named by its scenario and its cuts.
-
-A ``Cut`` says where the switchboard dies: at which of its decisions, after how many of that
-decision's effects, whether what was sent still reached Asterisk, and for how long nobody starts it
-again. Decisions are counted over all lives, so a second cut can hit the recovery from the first.
+Theory of operation. ``Exchange`` is the switchboard. ``Sim`` is the world around it: callers and
+agents who act by themselves at their times, whether or not somebody watches; sounds that end; the
+dialplan that serves callers while nobody is there. Time jumps from one event to the next, nothing
+is random, so a run is named by its scenario and its cuts.
 
 What must hold is checked all the time by ``House``, and here: no talk is ever ended but by the two
 who talk, nobody is rung twice at once, nobody overtakes, the database agrees with what was decided.
@@ -22,27 +17,19 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-from tests.unit.call.world import AGENTS, Asterisk, Channel, House, directory
+from tests.unit.call.asterisk import Channel
+from tests.unit.call.book import AGENTS, directory
+from tests.unit.call.exchange import Crash, Cut, Exchange
 
 from vsek.acd.events import AgentPaused, AgentReadied, TimerDue
 from vsek.acd.rules import Rules
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
-from vsek.call.decide import decide
-from vsek.call.model import Directory, State
 from vsek.domain.ids import OURS, RECORDINGS, AgentId, CallId, ChannelId
 from vsek.domain.ledger import Served
 from vsek.domain.outcomes import Finding, Outcome, Stage
-from vsek.domain.records import (
-    CallClosed,
-    CallOpened,
-    CallStep,
-    NoteDueMoved,
-    Record,
-    RecordingMade,
-)
+from vsek.domain.records import CallClosed, CallOpened, CallStep, RecordingMade
 from vsek.switchboard.sweep import owner_of
 
 SOUND_S = 4.0
@@ -53,168 +40,6 @@ DEAD_MAN_S = 15.0
 PATIENT_S = 12.0
 """How long an agent who picked up listens to nothing."""
 FALLBACK_S = 10.0
-_TELLS_OF_RECORDING = ("sound:/recorded", "sound:/voicemail")
-_RECORDS = (CallOpened, CallStep, CallClosed, NoteDueMoved, RecordingMade)
-
-
-class Crash(BaseException):
-    """The switchboard dies; no error that anybody could handle."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """``effects`` -1: before the event was journalled. ``carried``: what of that was sent arrived:
-    ``all``, ``none``, or only what went to agents' ``legs``."""
-
-    decision: int
-    effects: int
-    carried: str = "all"
-    down_s: float = 0.5
-
-
-class Watched(Asterisk):
-    """Complains about a command that ends a talk, or records somebody who was not told of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: set[ChannelId] = set()
-        """Who has heard to the end that they will be recorded."""
-
-    def pairs(self) -> set[frozenset[ChannelId]]:
-        return {frozenset(members) for members in self.bridges.values() if len(members) == 2}
-
-    def execute(self, command: do.Command) -> int:
-        before = self.pairs()
-        status = super().execute(command)
-        if isinstance(command, do.Record) and status < 400:
-            assert command.channel_id in self.told, "recorded without being told"
-        assert before <= self.pairs(), f"a talk was ended by {command}"
-        return status
-
-    def sound_ends(self, channel_id: ChannelId) -> None:
-        if self.media.get(self.channels[channel_id].jobs[0]) in _TELLS_OF_RECORDING:
-            self.told.add(channel_id)
-        super().sound_ends(channel_id)
-
-
-class Exchange(House):
-    """The switchboard. ``cuts`` are in the order of their decisions."""
-
-    def __init__(self, book: Directory, cuts: tuple[Cut, ...], events_first: bool) -> None:
-        self.cuts = deque(cuts)
-        self.events_first = events_first
-        self.sizes: list[int] = []
-        """How many effects each decision had, over all lives."""
-        self.carried = "all"
-        self.unfinished: list[do.Effect] = []
-        self.number = self.saved = self.shipped = 0
-        self.writer: list[tuple[int, Record]] = []
-        self.database: dict[tuple[object, ...], Record] = {}
-        super().__init__(book)
-        self.asterisk = Watched()
-
-    def decide(self, event: ev.Event) -> list[do.Effect]:
-        cut = self._cut()
-        if cut is not None and cut.effects < 0:
-            self.sizes.append(0)
-            raise Crash
-        self.journal.append((event, self.now))
-        self.number += 1
-        effects = decide(self.state, event, self.now)
-        self.sizes.append(len(effects))
-        for done, effect in enumerate(effects):
-            if cut is not None and done == cut.effects:
-                self.unfinished = effects[done:]
-                raise Crash
-            self._effect(effect)
-        if cut is not None:
-            raise Crash
-        self.check()
-        return effects
-
-    def _cut(self) -> Cut | None:
-        if self.cuts and self.cuts[0].decision == len(self.sizes):
-            self.carried = self.cuts[0].carried
-            return self.cuts.popleft()
-        return None
-
-    def _effect(self, effect: do.Effect) -> None:
-        super()._effect(effect)
-        if isinstance(effect, _RECORDS):
-            self.writer.append((self.number, effect))
-        if isinstance(effect, CallStep) and effect.kind == "offered":
-            # Gone again, if its caller was found gone too.
-            calls, offered = self.state.calls, self.state.calls.get(effect.call_id)
-            waiting = [q.call_id for q in self.state.acd.calls.values() if q.agent_id is None]
-            assert offered is None or not any(
-                calls[call_id].received_at < offered.received_at for call_id in waiting
-            ), "somebody was overtaken"
-
-    def settle(self) -> None:
-        while self.connected and (self.lanes or self.replies or self.asterisk.events):
-            if self.events_first:
-                while self.asterisk.events:
-                    self.deliver()
-            while self.lanes:
-                self.work(next(iter(self.lanes)))
-                if self.events_first and self.asterisk.events:
-                    break
-            while self.replies:
-                self.hear()
-            while self.asterisk.events and not self.events_first:
-                self.deliver()
-        if self.connected:
-            self.check_quiet()
-
-    def ship(self) -> None:
-        """The database gets what waits for it."""
-        for number, record in self.writer:
-            key = _key(record)
-            if not isinstance(record, NoteDueMoved):
-                assert self.database.get(key, record) == record, "two truths"
-            self.database[key] = record
-            self.shipped = number
-        self.writer.clear()
-        self.shipped = self.number
-
-    def take_snapshot(self) -> None:
-        assert self.shipped == self.number
-        super().take_snapshot()
-        self.saved = self.number
-
-    def restart(self) -> None:
-        """As ``owner.Switchboard.restore``: state from the journal, records from where they end."""
-        left, self.unfinished = self.unfinished, []
-        now, self.now = self.now, self.journal[-1][1] if self.journal else self.now
-        for effect in left:
-            if not isinstance(effect, do.Command | do.Examine):
-                House._effect(self, effect)
-        self.now = now
-        self.writer.clear()
-        state = msgspec.msgpack.decode(self.snapshot, type=State)
-        state.acd.rebuild()
-        number = self.saved
-        for event, at in msgspec.msgpack.decode(
-            msgspec.msgpack.encode(self.journal), type=list[tuple[ev.Event, float]]
-        ):
-            number += 1
-            for effect in decide(state, event, at):
-                if isinstance(effect, _RECORDS) and number > self.shipped:
-                    self.writer.append((number, effect))
-        assert number == self.number
-        assert state == self.state
-        self.state = state
-        self.check()
-
-
-def _key(record: Record) -> tuple[object, ...]:
-    match record:
-        case CallStep():
-            return ("step", record.call_id, record.number)
-        case RecordingMade():
-            return ("made", record.call_id, record.name)
-        case _:
-            return (type(record).__name__, record.call_id)
 
 
 @dataclass

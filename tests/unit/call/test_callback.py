@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.call.test_decide import ANNA, CALLER, K1, LEG
+from tests.unit.call.book import SOUNDS, TREAT
+from tests.unit.call.steps import ANNA, CALLER, K1, LEG
 from tests.unit.call.treated import (
     FORWARD,
     NUMBER,
@@ -23,7 +24,6 @@ from tests.unit.call.treated import (
     untreated,
     waiting,
 )
-from tests.unit.call.world import SOUNDS, TREAT
 
 from vsek.acd.rules import Action, Treatment
 from vsek.acd.state import AgentState

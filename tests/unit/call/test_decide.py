@@ -2,72 +2,34 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
-from tests.unit.call.world import (
-    AGENTS,
-    CLOSED,
-    GREET,
-    MUTE,
-    RING,
-    UNKNOWN,
-    House,
-    directory,
+from tests.unit.call.book import CLOSED, GREET, MUTE, RING, UNKNOWN, directory
+from tests.unit.call.steps import (
+    ANNA,
+    BERT,
+    CALLER,
+    K1,
+    K2,
+    LEG,
+    LEG2,
+    commands,
+    house,
+    names,
+    ringing,
+    talking,
 )
 
 from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied, TimerDue
-from vsek.acd.rules import Rules
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
-from vsek.call.decide import decide, find_client
+from vsek.call.decide import decide
 from vsek.call.desk import GUARD_ANNOUNCEMENT_S, GUARD_ENDED_S, GUARD_RINGING_S
 from vsek.call.model import LegStage, State, new_state
-from vsek.domain.ids import AgentId, CallId, ChannelId, ClientId
-from vsek.domain.outcomes import LOOP, Outcome, Stage
-from vsek.domain.records import CallClosed, CallOpened
-
-ANNA, BERT, CARL = AGENTS
-K1, K2 = CallId("k1"), CallId("k2")
-CALLER = ChannelId("1700000000.1")
-LEG = ChannelId("vsekcall-k1.1")
-LEG2 = ChannelId("vsekcall-k1.2")
-
-
-def house(*agents: AgentId, rules: Rules | None = None, wrap_up_s: float = 30.0) -> House:
-    made = House(directory(rules=rules, wrap_up_s=wrap_up_s))
-    for agent_id in agents:
-        made.register(agent_id)
-    made.settle()
-    return made
-
-
-def names(commands: list[do.Command]) -> list[str]:
-    return [type(command).__name__ for command in commands]
-
-
-def commands(effects: list[do.Effect]) -> list[do.Command]:
-    return [effect for effect in effects if isinstance(effect, do.Command)]
-
-
-def ringing(did: str = RING) -> House:
-    """Anna's phone rings for the first call, Bert is there too."""
-    made = house(ANNA, BERT)
-    made.asterisk.call(did)
-    made.settle()
-    made.asterisk.ring(LEG)
-    made.settle()
-    return made
-
-
-def talking(did: str = RING) -> House:
-    made = ringing(did)
-    made.asterisk.pick_up(LEG)
-    made.settle()
-    assert made.state.calls[K1].stage is Stage.TALKING
-    return made
-
+from vsek.domain.ids import AgentId, CallId
+from vsek.domain.outcomes import Outcome, Stage
+from vsek.domain.records import CallClosed
 
 # The ways of a call
 
@@ -264,132 +226,6 @@ def test_a_caller_gives_up_in_the_moment_of_joining() -> None:
     assert made.asterisk.channels == {}
 
 
-# Offers that come to nothing
-
-
-@pytest.mark.parametrize(
-    ("cause", "failure"), [(17, "refused"), (21, "refused"), (20, "unreachable"), (0, "lost")]
-)
-def test_refusals_and_faults_go_on_to_the_next(cause: int, failure: str) -> None:
-    made = ringing()
-    made.asterisk.end(LEG, cause)
-    made.settle()
-    assert made.states == {
-        ANNA: AgentState.PARKED,
-        BERT: AgentState.OFFERED,
-        CARL: AgentState.LOGGED_OUT,
-    }
-    assert made.state.acd.agents[ANNA].reason == failure
-    assert made.state.calls[K1].leg_id == LEG2
-
-
-def test_no_answer_goes_on_to_the_next() -> None:
-    made = ringing()
-    made.timer()
-    hangup = next(c for c in made.sent if isinstance(c, do.HangupLeg))
-    assert (hangup.channel_id, hangup.reason) == (LEG, "no_answer")
-    made.settle()
-    assert set(made.asterisk.channels) == {CALLER, LEG2}
-
-
-def test_an_answer_that_crosses_the_withdrawal() -> None:
-    made = ringing()
-    made.asterisk.pick_up(LEG)
-    made.timer()
-    made.settle()
-    assert made.state.calls[K1].leg_id == LEG2
-    assert set(made.asterisk.channels) == {CALLER, LEG2}
-
-
-def test_a_leg_that_rings_or_is_joined_after_its_withdrawal_needs_no_second_hang_up() -> None:
-    made = ringing()
-    made.timer()
-    for event in (ev.ChannelRinging(LEG), ev.Joined(LEG)):
-        assert made.decide(event) == []
-    (again,) = made.decide(ev.ChannelUp(LEG))
-    assert isinstance(again, do.HangupLeg)
-
-
-def test_pause_while_ringing() -> None:
-    made = ringing()
-    made.decide(AgentPaused(ANNA, "lunch"))
-    made.settle()
-    assert made.state.calls[K1].leg_id == LEG2
-    made.decide(AgentReadied(ANNA))
-    assert made.states[ANNA] is AgentState.READY
-
-
-@pytest.mark.parametrize(
-    ("command", "status", "failure"),
-    [
-        ("CreateLeg", 500, "unreachable"),
-        ("CreateLeg", 400, "failed"),
-        ("CreateLeg", 0, "failed"),
-        ("Dial", 500, "unreachable"),
-        ("Dial", 404, "failed"),
-    ],
-)
-def test_a_leg_that_cannot_be_made_or_rung(command: str, status: int, failure: str) -> None:
-    made = house(ANNA, BERT)
-    made.asterisk.call(RING)
-    made.deliver()
-    if command == "Dial":
-        made.work(LEG)
-        made.deliver()
-    if status:
-        made.fail(LEG, status)
-    else:
-        made.time_out(LEG)
-    made.hear()
-    assert made.state.acd.agents[ANNA].reason == failure
-    made.settle()
-    assert made.state.calls[K1].leg_id == LEG2
-    assert set(made.asterisk.channels) == {CALLER, LEG2}
-
-
-def test_failures_of_a_leg_that_was_withdrawn() -> None:
-    made = house(ANNA, BERT)
-    made.asterisk.call(RING)
-    made.deliver()
-    made.decide(AgentPaused(ANNA, "lunch"))
-    before = made.state.calls[K1].leg_id
-    assert made.decide(ev.CommandFailed("Dial", K1, LEG, 500, "")) == []
-    assert made.decide(ev.CommandFailed("CreateLeg", K1, LEG, 500, "")) == []
-    assert LEG not in made.state.channels
-    assert made.decide(ev.CommandFailed("Dial", K1, LEG, 500, "")) == []
-    assert made.state.calls[K1].leg_id == before
-
-
-def test_the_last_leg_of_a_closed_call_could_not_be_made() -> None:
-    made = house(ANNA)
-    made.asterisk.call(RING)
-    made.deliver()
-    made.asterisk.end(CALLER)
-    made.deliver()
-    assert made.state.calls[K1].stage is Stage.ENDED
-    made.decide(ev.CommandFailed("CreateLeg", K1, LEG, 400, ""))
-    assert made.state.calls == {}
-
-
-def test_a_command_that_was_sent_twice_is_no_failure() -> None:
-    made = ringing()
-    for command in ("CreateLeg", "Dial"):
-        assert made.decide(ev.CommandFailed(command, K1, LEG, 409, "")) == []
-
-
-def test_a_leg_that_was_given_up_and_comes_after_all() -> None:
-    made = house()
-    (effect,) = made.decide(ev.LegReady(ChannelId("vsekcall-old.1")))
-    assert effect == do.HangupStray(CallId(""), ChannelId("vsekcall-old.1"))
-    assert made.decide(ev.ChannelUp(ChannelId("vsekcall-old.1"))) == []
-
-
-def test_a_stranger_in_a_bridge_of_ours_is_put_out() -> None:
-    made = house()
-    (effect,) = made.decide(ev.Joined(ChannelId("1795323549.90")))
-    assert effect == do.HangupStray(CallId(""), ChannelId("1795323549.90"))
-
-
 # Joining
 
 
@@ -535,77 +371,7 @@ def test_a_greeting_without_an_answer_is_stopped() -> None:
     assert made.asterisk.channels[CALLER].sounds == []
 
 
-# Clients and agents
-
-
-def test_who_was_called() -> None:
-    book = directory()
-    assert find_client(book, ("+4911", GREET), ())[1] == GREET
-    client, did = find_client(book, ("+4911",), ("+49555", "+49777"))
-    assert client is not None
-    assert (client.client_id, did) == ("ring", "+4911")
-    assert find_client(book, (), ("+49777",)) == (client, "")
-    client, did = find_client(book, (GREET,), ("+49777",))
-    assert client is not None
-    assert client.client_id == "greet", "a number of its own wins"
-    assert find_client(book, ("+4911",), ("+49555",)) == (None, "+4911")
-
-
-def test_a_block_of_numbers_is_a_clients() -> None:
-    book = msgspec.structs.replace(
-        directory(),
-        dids={"+493012*": ClientId("ring"), "+49301": ClientId("greet")},
-        forwarders={"+493415*": ClientId("mute")},
-    )
-    for dids, forwarded_by, expected in (
-        (("+49301234",), (), ("ring", "+49301234")),
-        (("+493012",), (), ("ring", "+493012")),
-        (("+49301",), (), ("greet", "+49301")),
-        (("+493013",), (), (None, "+493013")),
-        (("+4911",), ("+49341", "+4934155"), ("mute", "+4911")),
-    ):
-        client, did = find_client(book, dids, forwarded_by)
-        assert (client and client.client_id, did) == expected
-
-
-@pytest.mark.parametrize(
-    ("more", "word"), [({"loop": "number_twice"}, "number_twice"), ({"our_call": "k1"}, "our_call")]
-)
-def test_a_call_that_goes_round_rings_nobody(more: dict[str, str], word: str) -> None:
-    made = house(ANNA, BERT)
-    made.asterisk.call(RING)
-    made.settle()
-    before = len(made.closed)
-    second = made.asterisk.call(GREET, **more)
-    made.deliver()
-    assert made.states[BERT] is AgentState.READY
-    call = made.state.calls[K2]
-    assert call.script is None, "a note on it is for operations"
-    closed = made.closed[K2]
-    assert (closed.outcome, closed.stage, closed.reason) == (Outcome.FAILED, Stage.ARRIVING, LOOP)
-    assert len(made.closed) == before + 1
-    made.settle()
-    assert second not in made.asterisk.channels
-    assert K2 not in made.state.calls
-    assert word
-
-
-def test_a_call_of_another_house_is_no_loop() -> None:
-    made = house(ANNA)
-    made.asterisk.call(RING, our_call="261122-062201-abcdef")
-    made.settle()
-    assert made.states[ANNA] is AgentState.OFFERED
-
-
-def test_what_is_recorded_of_an_arrival() -> None:
-    made = house()
-    event = ev.CallArrived(K1, CALLER, ("+4911",), "+49301", "Eva", False, ("+49777",), "no-answer")
-    effects = made.decide(event)
-    opened = effects[0]
-    assert isinstance(opened, CallOpened)
-    assert (opened.client_id, opened.did, opened.policy) == ("ring", "+4911", "ring")
-    assert (opened.forwarded_by, opened.forward_reason) == (("+49777",), "no-answer")
-    assert (opened.caller_number, opened.caller_name) == ("+49301", "Eva")
+# Agents, timers
 
 
 def test_a_removed_agent_finishes_the_call() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.call.test_decide import ANNA, CALLER, K1, K2, LEG, commands, names
+from tests.unit.call.book import GREET, OUTSIDE, RING, TREAT, TREAT_RING
+from tests.unit.call.house import House
+from tests.unit.call.steps import ANNA, CALLER, K1, K2, LEG, commands, names
 from tests.unit.call.treated import (
     FORWARD,
     NUMBER,
@@ -18,7 +20,6 @@ from tests.unit.call.treated import (
     untreated,
     waiting,
 )
-from tests.unit.call.world import GREET, OUTSIDE, RING, TREAT, TREAT_RING, House
 
 from vsek.acd.rules import Action, Treatment
 from vsek.acd.state import AgentState

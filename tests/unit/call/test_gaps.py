@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.call.test_decide import ANNA, CALLER, K1, LEG, house, names, talking
-from tests.unit.call.world import KEYS, RING, SCREEN, UNKNOWN, House
+from tests.unit.call.book import KEYS, RING, SCREEN, UNKNOWN
+from tests.unit.call.house import House
+from tests.unit.call.steps import ANNA, CALLER, K1, LEG, house, names, talking
 
 from vsek.call import effects as do
 from vsek.call import events as ev

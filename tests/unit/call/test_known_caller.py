@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.call.test_decide import ANNA, BERT, CALLER, CARL, K1, K2, LEG
-from tests.unit.call.world import GREET, RING, House, directory
+from tests.unit.call.book import GREET, RING, directory
+from tests.unit.call.house import House
+from tests.unit.call.steps import ANNA, BERT, CALLER, CARL, K1, K2, LEG
 
 from vsek.acd.effects import Offer
 from vsek.acd.known import Why

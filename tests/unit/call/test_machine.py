@@ -1,7 +1,7 @@
 """Calls and distribution together, in any order of events, with losses and crashes.
 
-After each decision ``House.check`` compares call scripts with the distribution; whenever nothing
-is under way ``House.check_quiet`` compares the state with the model of Asterisk; in the end every
+After each decision ``after_decision`` compares call scripts with the distribution; whenever nothing
+is under way ``when_quiet`` compares the state with the model of Asterisk; in the end every
 call has one outcome, and nothing is left.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from tests.unit.call.world import (
+from tests.unit.call.book import (
     AGENTS,
     CLOSED,
     GREET,
@@ -22,9 +22,9 @@ from tests.unit.call.world import (
     TREAT_NOW,
     TREAT_RING,
     UNKNOWN,
-    House,
     directory,
 )
+from tests.unit.call.house import House
 
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied
 from vsek.acd.rules import Rules

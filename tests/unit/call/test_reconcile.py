@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.call.test_decide import (
+from tests.unit.call.asterisk import Channel
+from tests.unit.call.book import GREET, MUTE, RING, UNKNOWN
+from tests.unit.call.house import House
+from tests.unit.call.steps import (
     ANNA,
     BERT,
     CALLER,
@@ -17,7 +20,6 @@ from tests.unit.call.test_decide import (
     ringing,
     talking,
 )
-from tests.unit.call.world import GREET, MUTE, RING, UNKNOWN, Channel, House
 
 from vsek.acd.state import AgentState
 from vsek.call import effects as do

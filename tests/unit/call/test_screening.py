@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from tests.unit.call.test_decide import ANNA, CALLER, K1, LEG, house
-from tests.unit.call.world import KEYS, SCREEN, Asterisk, House, directory
+from tests.unit.call.asterisk import Asterisk
+from tests.unit.call.book import KEYS, SCREEN, directory
+from tests.unit.call.house import House
+from tests.unit.call.steps import ANNA, CALLER, K1, LEG, house
 
 from vsek.call import events as ev
 from vsek.call.model import Asking, Directory

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.unit.call.test_decide import CALLER, names
+from tests.unit.call.book import BUSY_LINE, OUTSIDE, TREAT_RING
+from tests.unit.call.steps import CALLER, names
 from tests.unit.call.treated import (
     FORWARD,
     asked_for_a_number,
@@ -22,7 +23,6 @@ from tests.unit.call.treated import (
     until,
     waiting,
 )
-from tests.unit.call.world import BUSY_LINE, OUTSIDE, TREAT_RING
 
 from vsek.acd.rules import Action, Treatment
 from vsek.domain.ids import ChannelId

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.call.test_decide import ANNA, BERT, CALLER, K1, LEG, house, names
+from tests.unit.call.book import SCREEN, TREAT, TREAT_NOW, TREAT_RING
+from tests.unit.call.house import House
+from tests.unit.call.steps import ANNA, BERT, CALLER, K1, LEG, house, names
 from tests.unit.call.treated import (
     NUMBER,
     book,
@@ -16,7 +18,6 @@ from tests.unit.call.treated import (
     untreated,
     waiting,
 )
-from tests.unit.call.world import SCREEN, TREAT, TREAT_NOW, TREAT_RING, House
 
 from vsek.acd.rules import Action, Treatment
 from vsek.acd.state import AgentState

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.call.test_decide import CALLER, K1, names
+from tests.unit.call.book import SCREEN
+from tests.unit.call.steps import CALLER, K1, names
 from tests.unit.call.treated import (
     NUMBER,
     book,
@@ -20,7 +21,6 @@ from tests.unit.call.treated import (
     until,
     waiting,
 )
-from tests.unit.call.world import SCREEN
 
 from vsek.acd.rules import Action, Treatment
 from vsek.call import events as ev

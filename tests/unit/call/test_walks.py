@@ -14,8 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.call.test_machine import NUMBERS, Telephony
-from tests.unit.call.world import (
+from tests.unit.call.book import (
     AGENTS,
     CLOSED,
     GREET,
@@ -28,6 +27,7 @@ from tests.unit.call.world import (
     TREAT_RING,
     UNKNOWN,
 )
+from tests.unit.call.test_machine import NUMBERS, Telephony
 
 from vsek.acd.rules import Rules
 from vsek.domain.outcomes import Finding

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-from tests.unit.call.test_decide import CALLER, K1
-from tests.unit.call.world import OUTSIDE, TREAT, Asterisk, House, directory
+from tests.unit.call.asterisk import Asterisk
+from tests.unit.call.book import OUTSIDE, TREAT, directory
+from tests.unit.call.house import House
+from tests.unit.call.steps import CALLER, K1
 
 from vsek.acd.events import TimerDue
 from vsek.acd.rules import Action, ClientRules, Rules, Treatment
