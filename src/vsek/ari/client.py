@@ -2,9 +2,10 @@
 
 Theory of operation. One socket carries the application and its events; it sends no requests, so
 that nothing ever holds up the events. ``command_sockets`` more sockets, each under a name of its
-own (``APP-cmd-1`` …) and without events, carry the requests: Asterisk serves one socket strictly
-in order, so requests of one lane (a channel, a bridge, a call) share a socket and keep their
-order, and a slow one holds up only the lanes of its socket.
+own (``APP-cmd-1`` …) carry the requests: Asterisk serves one socket strictly in order, so requests
+of one lane (a channel, a bridge, a call) share a socket and keep their order, and a slow one holds
+up only the lanes of its socket. They bring no events, except what the first one's application
+(:attr:`Client.side_app`) is subscribed to.
 
 The event socket connects when all command sockets are up: an application that cannot command
 should not get calls. ``on_connected`` tells that the events flow (again); what happened in the gap
@@ -31,7 +32,7 @@ import msgspec
 import yarl
 
 from vsek.ari._generated import objects
-from vsek.ari._generated.events import ChannelUserevent
+from vsek.ari._generated.events import ApplicationReplaced, ChannelUserevent
 from vsek.ari._generated.resources import Resources
 from vsek.ari.backoff import Backoff
 from vsek.ari.base import Event
@@ -151,7 +152,7 @@ class Client(Resources, EventCallbacks):
                 backoff=self._backoff,
             ),
             AriProtocol(prefix),
-            on_event=self._dispatch if events else self._ignore,
+            on_event=self._dispatch if events else self._aside,
             on_up=self._events_up if events else self._command_changed,
             on_down=self._events_down if events else self._command_down,
             on_replaced=self._fence,
@@ -177,6 +178,12 @@ class Client(Resources, EventCallbacks):
     def replaced(self) -> bool:
         """Whether another program took over the application."""
         return self._replaced
+
+    @property
+    def side_app(self) -> str:
+        """An application of ours without channels: for events that are wanted of something without
+        what a subscription of ``app`` to it would bring besides. They are told like all others."""
+        return f"{self.app}-cmd-1"
 
     @property
     def late_replies(self) -> int:
@@ -225,12 +232,6 @@ class Client(Resources, EventCallbacks):
 
     # -- what the sockets tell --------------------------------------------------------------
 
-    def _ignore(self, event: Event) -> None:
-        log.debug("event %s on a command socket", event.type)
-
-    async def _wait_commands_up(self) -> None:
-        await self._commands_up.wait()
-
     def _before_read(self) -> None:
         """Events that came together: the commands that they cause leave together as well."""
         for socket in self._commands:
@@ -245,6 +246,14 @@ class Client(Resources, EventCallbacks):
         finally:
             for socket in self._commands:
                 socket.flush()
+
+    async def _wait_commands_up(self) -> None:
+        await self._commands_up.wait()
+
+    def _aside(self, event: Event) -> None:
+        """What comes on a command socket: all but what concerns the socket itself."""
+        if not isinstance(event, ApplicationReplaced):
+            self._dispatch(event)
 
     def _dispatch(self, event: Event) -> None:
         if isinstance(event, ChannelUserevent) and event.eventname == SIGN_OF_LIFE:

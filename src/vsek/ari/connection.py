@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -46,11 +45,6 @@ log = logging.getLogger("vsek.ari")
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 # An Asterisk that stood still carries out our old attempts to connect when it goes on.
 GHOST_S: Final = 60.0
-RECENT: Final = 8
-"""How many messages ago the twin of a message may have come."""
-_COUNTS: Final = re.compile(rb'"type": ?"(?:Playback|Recording|ChannelDtmf|ChannelUserevent)')
-"""Events that may well happen twice within a millisecond, such as the ends of two sounds of one
-name: they are never taken for twins."""
 LOGIN_REFUSED: Final = frozenset({401, 403})
 
 
@@ -107,10 +101,6 @@ class AriSocket:
         self._ghosts: list[float] = []
         self._futures: dict[str, asyncio.Future[Reply]] = {}
         self._backlog: deque[tuple[str, bytes]] = deque()
-        # Who is subscribed to a channel and to its endpoint gets each event of the channel twice,
-        # to the letter. Mostly the time, in milliseconds, makes an event that is new another text;
-        # and where it does not, hearing once that a channel is up, or gone, is enough.
-        self._recent: deque[bytes] = deque(maxlen=RECENT)
         self._gathered: list[bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
@@ -271,7 +261,6 @@ class AriSocket:
         """Reads until the connection ends."""
         self._ws = ws
         self.connection += 1
-        self._recent.clear()
         self.protocol.connected()
         self.last_error = None
         reason: str | None = None
@@ -309,9 +298,6 @@ class AriSocket:
         now = self._loop.time()
         self.heard += len(texts)
         for text in texts:
-            if text in self._recent and _COUNTS.search(text) is None:
-                continue
-            self._recent.append(text)
             for item in self.protocol.feed(text, now):
                 self._handle(item)
             if self.protocol.state is State.FENCED:

@@ -37,9 +37,7 @@ UNREAD = (
     "ChannelDialplan",
     "ChannelLeftBridge",
     "ChannelVarset",
-    "ContactStatusChange",
     "Dial",
-    "PeerStatusChange",
     "PlaybackContinuing",
     "PlaybackStarted",
 )
@@ -73,7 +71,7 @@ class AsteriskLink:
         self._translator = translator
         self._after_recovery = after_recovery
         self._before_reconcile = before_reconcile
-        self.presence = Presence(switchboard.post, app)
+        self.presence = Presence(switchboard.post, client.side_app)
         self._held: list[AriEvent] | None = []
         self._recovery: asyncio.Task[None] | None = None
         self._opened = False
@@ -145,7 +143,8 @@ class AsteriskLink:
 
     async def _reconcile(self) -> None:
         state = self._switchboard.state
-        await self._leave_out()
+        unread = [{"type": name} for name in UNREAD]
+        await recovery.keep_to(self._client, self._app, {"disallowed": unread})
         calls = state.calls.values()
         sounds = [sound for call in calls for sound in (call.sound_id, call.briefing_id) if sound]
         recordings = filter(None, (recording_of(call) for call in calls))
@@ -164,19 +163,6 @@ class AsteriskLink:
             calls=len(state.calls),
             unseen=len(callers),
         )
-
-    async def _leave_out(self) -> None:
-        """Have Asterisk keep to itself what nobody here reads."""
-        reply = await self._client.http(
-            "PUT",
-            f"applications/{self._app}/eventFilter",
-            body={"disallowed": [{"type": name} for name in UNREAD]},
-        )
-        if reply.status != 200:
-            raise ServiceError(
-                f"Asterisk does not filter events: {reply.status} {reply.body}",
-                remedy="`vsek doctor` tells what Asterisk lacks",
-            )
 
     def _hand_over(self, world: Reconciled) -> None:
         self._commander.connected = True

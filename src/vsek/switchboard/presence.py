@@ -1,15 +1,16 @@
 """Which agents' softphones are registered: from Asterisk's endpoint events, not by asking.
 
-Theory of operation. The application is subscribed to each agent's endpoint. A subscription to all
-of PJSIP would be simpler, but it also brings every event of every caller's channel, each step of
-the dialplan among them, which costs Asterisk and us more than the call itself.
+Theory of operation. A subscription to an endpoint brings the events of its channels too, so the
+application that has the calls would get each event of an agent's leg twice. Another application of
+ours (:attr:`vsek.ari.Client.side_app`) is therefore subscribed to each agent's endpoint, and gets
+``PeerStatusChange`` alone, which comes when the state has changed and at no other time. A
+subscription to all of PJSIP would be simpler, but Asterisk makes every event of every caller's
+channel for it, each step of the dialplan among them, before it leaves them out.
 
 An endpoint that was made anew (its account changed) has left its subscriptions behind, so each
-``refresh`` subscribes again, and compares with what Asterisk says afterwards.
-
-``EndpointStateChange`` alone is believed: the other two events of a registration carry the
-endpoint's state too, but may come before it has changed. What such an event tells while Asterisk is
-asked outweighs the answer, which may be older: every later change brings an event as well.
+``refresh`` subscribes again, and compares with what Asterisk says afterwards. What an event tells
+while Asterisk is asked outweighs the answer, which may be older: every later change brings an event
+as well.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from vsek.acd.events import AgentReachable
-from vsek.ari._generated.events import EndpointStateChange
+from vsek.ari._generated.events import PeerStatusChange
 from vsek.ari.base import Event as AriEvent
 from vsek.domain.ids import AgentId
 from vsek.errors import ServiceError
-from vsek.switchboard.recovery import AriHttp, fetch
+from vsek.switchboard.recovery import AriHttp, fetch, keep_to
 
 TECHNOLOGY = "PJSIP"
+REACHABLE = "Reachable"
 SOURCES_LENGTH = 2000
 """Characters of one request's list of endpoints: Asterisk reads request lines up to 4,096."""
 
@@ -41,14 +43,15 @@ class Presence:
 
     def see(self, event: AriEvent) -> None:
         """Take note of an event of Asterisk, whatever it is."""
-        if isinstance(event, EndpointStateChange) and event.endpoint.technology == TECHNOLOGY:
+        if isinstance(event, PeerStatusChange) and event.endpoint.technology == TECHNOLOGY:
             self._events += 1
             self._told[event.endpoint.resource] = self._events
-            self._report(event.endpoint.resource, event.endpoint.state == "online")
+            self._report(event.endpoint.resource, event.peer.peer_status == REACHABLE)
 
     async def refresh(self, client: AriHttp, agents: Iterable[str]) -> None:
         """Follow the endpoints of ``agents``, and compare with what they are now."""
         agents = list(agents)
+        await keep_to(client, self._app, {"allowed": [{"type": PeerStatusChange.__name__}]})
         endpoints = await self._endpoints(client)
         for sources in _chunks(name for name in agents if name in endpoints):
             await self._subscribe(client, sources)

@@ -47,6 +47,17 @@ async def fetch(client: AriHttp, uri: str) -> Any:
     return reply.body
 
 
+async def keep_to(client: AriHttp, app: str, events: dict[str, list[dict[str, str]]]) -> None:
+    """Have Asterisk send ``app`` certain events only: ``{"allowed": [{"type": …}, …]}``, or all but
+    those ``disallowed``. Raises ``ServiceError``."""
+    reply = await client.http("PUT", f"applications/{app}/eventFilter", body=events)
+    if reply.status != 200:
+        raise ServiceError(
+            f"Asterisk does not filter events: {reply.status} {reply.body}",
+            remedy="`vsek doctor` tells what Asterisk lacks",
+        )
+
+
 async def world(
     client: AriHttp, sounds: Iterable[str], recordings: Iterable[str] = ()
 ) -> Reconciled:

@@ -21,6 +21,7 @@ class Asterisk:
         self.endpoints = endpoints
         self.subscribed: list[str] = []
         self.requests: list[tuple[str, str]] = []
+        self.filters: list[Any] = []
         self.status = 200
 
     async def http(
@@ -29,6 +30,9 @@ class Asterisk:
         if uri == "endpoints/PJSIP":
             listed = [{"resource": n, "state": s} for n, s in self.endpoints.items()]
             return Reply(status=200, body=listed)
+        if uri == "applications/vsek/eventFilter":
+            self.filters.append(body)
+            return Reply(status=self.status, body={"message": "no"})
         assert uri == "applications/vsek/subscription"
         sources = (query or {})["eventSource"].split(",")
         self.requests.append((method, (query or {})["eventSource"]))
@@ -42,8 +46,9 @@ class Asterisk:
 
 def endpoint_event(name: str, state: str, technology: str = "PJSIP") -> Any:
     return decode(
-        '{"type":"EndpointStateChange","timestamp":"","application":"vsek","endpoint":'
-        f'{{"technology":"{technology}","resource":"{name}","state":"{state}","channel_ids":[]}}}}'
+        '{"type":"PeerStatusChange","timestamp":"","application":"vsek","endpoint":'
+        f'{{"technology":"{technology}","resource":"{name}","state":"{state}","channel_ids":[]}},'
+        f'"peer":{{"peer_status":"{"Reachable" if state == "online" else "Unreachable"}"}}}}'
     )
 
 
@@ -53,6 +58,7 @@ async def test_agents_are_followed_and_others_are_not() -> None:
     presence = Presence(posted.append, "vsek")
     await presence.refresh(asterisk, ["anna", "ben", "cleo"])
     assert asterisk.subscribed == ["endpoint:PJSIP/anna", "endpoint:PJSIP/ben"]
+    assert asterisk.filters == [{"allowed": [{"type": "PeerStatusChange"}]}]
     assert posted == [
         AgentReachable(AgentId("anna"), reachable=True),
         AgentReachable(AgentId("ben"), reachable=False),
@@ -90,8 +96,16 @@ async def test_many_agents_go_into_several_requests(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_refused_subscription_is_told() -> None:
-    asterisk = Asterisk(anna="online")
-    asterisk.status = 404
+    class Refusing(Asterisk):
+        """Filters, but does not tell."""
+
+        async def http(
+            self, method: str, uri: str, query: dict[str, str] | None = None, body: Any = None
+        ) -> Reply:
+            self.status = 200 if uri.endswith("eventFilter") else 404
+            return await super().http(method, uri, query, body)
+
+    asterisk = Refusing(anna="online")
     with pytest.raises(ServiceError, match="does not tell of endpoint:PJSIP/anna: 404"):
         await Presence(lambda _: None, "vsek").refresh(asterisk, ["anna"])
 
