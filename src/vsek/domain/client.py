@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -22,11 +23,36 @@ from vsek.domain.hours import DayRule, Hours, Region
 from vsek.domain.ids import ClientId
 from vsek.domain.note import Email, Language, TimezoneName
 from vsek.domain.numbers import BLOCK, overlap, starts
-from vsek.domain.strict import Strict, refuse
+from vsek.domain.strict import Remark, Strict, refuse, refuse_all
 from vsek.domain.temporary import Temporary
-from vsek.domain.text import CleanLine, CleanName, CleanText
 from vsek.domain.treatments import Do, Treatment
-from vsek.domain.values import GroupId, Name, Number, NumberOrBlock, Slug, Sound, listed, spoken
+from vsek.domain.values import (
+    MOST_DAYS,
+    MOST_NUMBERS,
+    GroupId,
+    Line,
+    Name,
+    Number,
+    NumberOrBlock,
+    Slug,
+    Sound,
+    Text,
+    Word,
+    listed,
+    spoken,
+)
+
+# ── how much there may be ────────────────────────────────────────────────────────────────────
+
+MOST_CONTACTS = 500
+MOST_REASONS = 100
+MOST_FIELDS = 40
+"""What agents ask for; a note has room for some more."""
+MOST_FACTS = 200
+MOST_QUESTIONS = 500
+MOST_TREATMENTS = 20
+MOST_TEMPORARY = 50
+"""Temporary instructions that a client may have at a time."""
 
 # ── numbers ──────────────────────────────────────────────────────────────────────────────────
 
@@ -34,26 +60,33 @@ from vsek.domain.values import GroupId, Name, Number, NumberOrBlock, Slug, Sound
 class Numbers(Strict):
     """How a call is recognised as the client's."""
 
-    did: tuple[NumberOrBlock, ...] = ()
+    did: Annotated[tuple[NumberOrBlock, ...], Field(max_length=MOST_NUMBERS)] = ()
     """Numbers of the service that belong to this client alone."""
-    forwarding: tuple[NumberOrBlock, ...] = ()
+    forwarding: Annotated[tuple[NumberOrBlock, ...], Field(max_length=MOST_NUMBERS)] = ()
     """The client's own numbers, from which calls are forwarded to a number that several share."""
 
     @model_validator(mode="after")
     def _some_and_distinct(self) -> Numbers:
         if not self.did and not self.forwarding:
             refuse("no_number", "has no number", "Give at least one under did or forwarding")
-        for numbers in (self.did, self.forwarding):
-            for number in numbers:
-                if numbers.count(number) > 1:
-                    refuse("number_twice", f"{number} stands here twice", "Remove one of them")
-                for other in numbers:
-                    if number != other and overlap(number, other):
-                        refuse(
-                            "number_in_block",
-                            f"{number} and {other} have numbers in common",
-                            "Keep the one that you mean",
-                        )
+        wrong = []
+        for kind, numbers in (("did", self.did), ("forwarding", self.forwarding)):
+            first = {number: numbers.index(number) for number in numbers}
+            for at, number in enumerate(numbers):
+                here = (kind, at)
+                if first[number] != at:
+                    wrong.append(Remark(here, f"{number} stands here twice", "Remove one of them"))
+                    continue
+                wrong += [
+                    Remark(
+                        here,
+                        f"{number} and {wider} have numbers in common",
+                        "Keep the one that you mean",
+                    )
+                    for wider in starts(number)
+                    if wider in first
+                ]
+        refuse_all("numbers", wrong)
         return self
 
     def __iter__(self) -> Iterator[tuple[Literal["did", "forwarding"], str]]:  # type: ignore[override]
@@ -121,14 +154,16 @@ class Screening(Strict):
 
     @model_validator(mode="after")
     def _sensible(self) -> Screening:
+        wrong = []
         if self.keys and self.prompt is None:
-            refuse("keys_unsaid", "keys need a prompt that names them", "Add prompt")
+            wrong.append(Remark(("keys",), "keys need a prompt that names them", "Add prompt"))
         if not self.record and not self.keys:
-            refuse(
-                "asks_nothing", "neither records nor knows keys", "Add keys, or use policy: greet"
-            )
+            message, remedy = "neither records nor knows keys", "Add keys, or use policy: greet"
+            wrong.append(Remark(("record",), message, remedy))
         if self.attach and not self.record:
-            refuse("attach", "there is nothing to attach", "Set record: true, or leave attach out")
+            remedy = "Set record: true, or leave attach out"
+            wrong.append(Remark(("attach",), "there is nothing to attach", remedy))
+        refuse_all("screening", wrong)
         return self
 
 
@@ -139,20 +174,21 @@ class Contact(Strict):
     """A person at the client."""
 
     name: Name
-    role: CleanLine = ""
+    role: Line = ""
     email: Email | None = None
     notes: bool = False
     """Whether this person gets the note of every call."""
     phone: Number | None = None
-    status: CleanLine = ""
+    status: Line = ""
     """What agents should know now, for example "in court until noon"."""
-    deputy: CleanName = ""
+    deputy: Word = ""
     """The name of the contact to ask for instead."""
 
     @model_validator(mode="after")
     def _notes_need_an_address(self) -> Contact:
         if self.notes and self.email is None:
-            refuse("contact_email", "gets notes but has no email", "Add email, or set notes: false")
+            message, remedy = "gets notes but has no email", "Add email, or set notes: false"
+            refuse_all("contact_email", [Remark(("notes",), message, remedy)])
         return self
 
 
@@ -160,16 +196,16 @@ class Reason(Strict):
     """Why people call, what to ask them, and what to do about it."""
 
     name: Name
-    fields: tuple[Name, ...] = ()
+    fields: Annotated[tuple[Name, ...], Field(max_length=MOST_FIELDS)] = ()
     """What the agent asks for; these become the fields of the note."""
-    action: CleanText = ""
+    action: Text = ""
 
 
 class Question(Strict):
     """One entry of the client's questions and answers."""
 
-    question: CleanLine
-    answer: CleanText
+    question: Line
+    answer: Text
 
 
 def _phrase(text: str) -> str:
@@ -184,10 +220,6 @@ def _phrase(text: str) -> str:
             "Write {agent} where the agent's name is to stand, and no other braces",
         )
     return text
-
-
-MOST_TEMPORARY = 50
-"""Temporary instructions that a client may have at a time."""
 
 
 class Client(Strict):
@@ -207,11 +239,11 @@ class Client(Strict):
     hours: Hours = Hours()
     holidays: Region | None = None
     """Where public holidays are kept: then calls are not taken; ``None`` = nowhere."""
-    days: Annotated[tuple[DayRule, ...], BeforeValidator(listed)] = ()
+    days: Annotated[tuple[DayRule, ...], BeforeValidator(listed), Field(max_length=MOST_DAYS)] = ()
     """Days and periods with hours of their own; the first that names a day counts."""
     wrap_up_s: Annotated[float, Field(ge=0, le=3600)] | None = None
     """Seconds that an agent has after a call; ``None`` = the setting ``calls.wrap_up_s``."""
-    contacts: tuple[Contact, ...]
+    contacts: Annotated[tuple[Contact, ...], Field(max_length=MOST_CONTACTS)]
 
     group: GroupId | None = None
     """The service group whose agents take the calls; ``None`` = whoever is trained for all."""
@@ -220,7 +252,7 @@ class Client(Strict):
     """``None`` = 80/20."""
     vip_target: Target | None = None
     """For callers in ``vip``; ``None`` = 90/10."""
-    vip: tuple[Number, ...] = ()
+    vip: Annotated[tuple[Number, ...], Field(max_length=MOST_NUMBERS)] = ()
     """Numbers of callers who are served by ``vip_target``."""
     hold_s: Annotated[float, Field(ge=0, le=120)] = 0.0
     """How long somebody who calls again is kept for the agent who knows the matter, in seconds."""
@@ -228,73 +260,82 @@ class Client(Strict):
     """How long that agent is remembered."""
     learn_beside_trained: bool = False
     """Who is learning gets calls only while somebody who is trained is free as well."""
-    when_nobody_can: Annotated[tuple[Treatment, ...], Field(max_length=20)] = ()
+    when_nobody_can: Annotated[tuple[Treatment, ...], Field(max_length=MOST_TREATMENTS)] = ()
     """What is done for a call that nobody can take in time."""
     temporary: Annotated[tuple[Temporary, ...], Field(max_length=MOST_TEMPORARY)] = ()
     """Instructions that end by themselves."""
 
-    answer_phrase: Annotated[CleanLine, AfterValidator(_phrase)] = ""
+    answer_phrase: Annotated[Line, AfterValidator(_phrase)] = ""
     """How agents answer; ``{agent}`` stands for the agent's name."""
-    pronunciation: CleanLine = ""
-    facts: Annotated[tuple[CleanText, ...], BeforeValidator(listed)] = ()
-    instructions: CleanText = ""
-    reasons: tuple[Reason, ...] = ()
-    urgent_if: CleanText = ""
+    pronunciation: Line = ""
+    facts: Annotated[tuple[Text, ...], BeforeValidator(listed), Field(max_length=MOST_FACTS)] = ()
+    instructions: Text = ""
+    reasons: Annotated[tuple[Reason, ...], Field(max_length=MOST_REASONS)] = ()
+    urgent_if: Text = ""
     """How agents tell an urgent call."""
-    faq: tuple[Question, ...] = ()
+    faq: Annotated[tuple[Question, ...], Field(max_length=MOST_QUESTIONS)] = ()
 
     @model_validator(mode="after")
-    def _complete(self) -> Client:
+    def _fits_together(self) -> Client:
+        refuse_all(
+            "client",
+            [
+                *self._mistakes_of_answer(),
+                *self._mistakes_of_people(),
+                *self._mistakes_of_forwards(),
+                *self._mistakes_of_times(),
+            ],
+        )
+        return self
+
+    def _mistakes_of_answer(self) -> Iterator[Remark]:
         if self.policy is not Policy.RING and self.greeting is None:
-            name = f"policy {self.policy}"
-            refuse("no_greeting", f"{name} needs a greeting", "Add one, or use policy: ring")
+            message = f"policy {self.policy} needs a greeting"
+            yield Remark(("policy",), message, "Add one, or use policy: ring")
         if self.screening is not None and self.policy is not Policy.SCREEN:
-            refuse("screening", "screening needs policy: screen", "Set it, or remove screening")
+            message, remedy = "screening needs policy: screen", "Set it, or remove screening"
+            yield Remark(("screening",), message, remedy)
         if self.music is not None and self.music.text is not None:
-            refuse("music_text", "music cannot be a text", "Name an audio file, or write default")
+            remedy = "Name an audio file, or write default"
+            yield Remark(("music",), "music cannot be a text", remedy)
+
+    def _mistakes_of_people(self) -> Iterator[Remark]:
         if not any(contact.notes for contact in self.contacts):
-            refuse(
-                "no_recipient",
-                "has no contact who gets the notes",
-                "Give at least one contact an email and notes: true",
-            )
-        names = [contact.name.casefold() for contact in self.contacts]
-        for contact in self.contacts:
-            if names.count(contact.name.casefold()) > 1:
-                refuse("contact_twice", f"two contacts are {contact.name!r}", "Tell them apart")
-            if contact.deputy and contact.deputy.casefold() not in names:
-                refuse(
-                    "deputy",
+            message = "has no contact who gets the notes"
+            remedy = "Give at least one contact an email and notes: true"
+            yield Remark(("contacts",), message, remedy)
+        names = Counter[str]()
+        known = {contact.name.casefold() for contact in self.contacts}
+        for at, contact in enumerate(self.contacts):
+            names[contact.name.casefold()] += 1
+            if names[contact.name.casefold()] > 1:
+                message = f"two contacts are {contact.name!r}"
+                yield Remark(("contacts", at, "name"), message, "Tell them apart")
+            if contact.deputy and contact.deputy.casefold() not in known:
+                yield Remark(
+                    ("contacts", at, "deputy"),
                     f"{contact.deputy!r}, the deputy of {contact.name!r}, is no contact",
                     "Write the name exactly as under contacts, or add the contact",
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _served(self) -> Client:
+    def _mistakes_of_forwards(self) -> Iterator[Remark]:
         own = [number for _, number in self.numbers]
-        for treatment in self.when_nobody_can:
+        for at, treatment in enumerate(self.when_nobody_can):
+            here = ("when_nobody_can", at)
             if treatment.to and any(overlap(treatment.to, number) for number in own):
-                refuse(
-                    "forward_round",
-                    f"calls to {treatment.to} would come back here",
-                    "Forward to a number from which calls are not forwarded to the service",
-                )
+                message = f"calls to {treatment.to} would come back here"
+                remedy = "Forward to a number from which calls are not forwarded to the service"
+                yield Remark((*here, "to"), message, remedy)
             if treatment.do is Do.REGROUP and treatment.group == self.group:
-                refuse(
-                    "regroup_same",
-                    f"regroup to {self.group!r}: that is the client's own group",
-                    "Name another",
-                )
-        for one in self.temporary:
+                message = f"regroup to {self.group!r}: that is the client's own group"
+                yield Remark((*here, "group"), message, "Name another")
+
+    def _mistakes_of_times(self) -> Iterator[Remark]:
+        for at, one in enumerate(self.temporary):
             start, end = one.span(self.timezone)
             if end <= start:
-                refuse(
-                    "temporary",
-                    f"the instruction {one.text[:40]!r} ends before it begins",
-                    "Check from and until",
-                )
-        return self
+                message = f"the instruction {one.text[:40]!r} ends before it begins"
+                yield Remark(("temporary", at, "until"), message, "Check from and until")
 
     def wish(self) -> Wish:
         """What the client's calls ask of the distribution."""

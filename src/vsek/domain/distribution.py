@@ -22,11 +22,19 @@ from pydantic import (
 )
 
 from vsek.domain.ids import SLUG
-from vsek.domain.strict import Strict, refuse
-from vsek.domain.text import CleanName, clean_line
-from vsek.domain.values import GroupId, slug
+from vsek.domain.strict import Remark, Strict, refuse, refuse_all
+from vsek.domain.text import NAME_LIMIT, clean_line
+from vsek.domain.values import GroupId, Word, slug
 
-Location = tuple[str | int, ...]
+MOST_GROUPS = 1_000
+"""Groups of a house. Agents who are trained for the same groups are one kind, of which there may be
+some hundred; each of them needs no group of its own."""
+MOST_AGENTS = 20_000
+MOST_SKILLS = 50
+"""Skills that one agent has, or one client requires."""
+MOST_OVERFLOWS = 50
+_NAMED = 20
+"""So many of what is known are named in a remedy."""
 
 # ── skills and targets ───────────────────────────────────────────────────────────────────────
 
@@ -36,9 +44,12 @@ def _clean_keys(value: object) -> object:
         return value
     cleaned: dict[str, Any] = {}
     for key, inner in value.items():
-        name = clean_line(str(key))
+        name = clean_line(str(key), 2 * NAME_LIMIT)
         if not name:
             refuse("skill", f"{key!r} is no name of a skill", "Write a word")
+        if len(name) > NAME_LIMIT:
+            message = f"{name[:20]}… has more than {NAME_LIMIT} letters"
+            refuse("skill_too_long", message, "Shorten it")
         if name in cleaned:
             refuse("skill_twice", f"{name!r} stands twice", "Keep one of them")
         cleaned[name] = inner
@@ -46,7 +57,7 @@ def _clean_keys(value: object) -> object:
 
 
 Level = Annotated[int, Field(ge=1, le=9)]
-Skills = Annotated[dict[str, Level], BeforeValidator(_clean_keys), Field(max_length=50)]
+Skills = Annotated[dict[str, Level], BeforeValidator(_clean_keys), Field(max_length=MOST_SKILLS)]
 """Skill → level, 1 (some) to 9 (best)."""
 
 _TARGET = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%?\s*/\s*([0-9]+(?:\.[0-9]+)?)\s*s?\Z", re.ASCII)
@@ -109,15 +120,15 @@ def _at_once() -> dict[Admits, float]:
 class GroupRules(Strict):
     """Clients that the same agents are trained for."""
 
-    name: CleanName = ""
-    team: CleanName = ""
+    name: Word = ""
+    team: Word = ""
     circles: Annotated[dict[Admits, Seconds], BeforeValidator(_from_list)] = Field(
         default_factory=_at_once
     )
     """Who may take a call that has waited so many seconds; in the order in which they open."""
     order: Order = "longest_idle"
     level_first: bool = True
-    overflow_to: tuple[GroupId, ...] = ()
+    overflow_to: Annotated[tuple[GroupId, ...], Field(max_length=MOST_OVERFLOWS)] = ()
     new_clients: Annotated[int, Field(ge=1, le=1000)] = 3
 
     @field_validator("circles")
@@ -125,30 +136,38 @@ class GroupRules(Strict):
     def _in_order(cls, circles: dict[Admits, float]) -> dict[Admits, float]:
         if not circles:
             refuse("no_circle", "has no circle", "Write {trained: 0}, or leave circles out")
-        for (one, begins), (other, after) in pairwise(circles.items()):
-            if after < begins:
-                refuse(
-                    "circle_order",
-                    f"{other} opens before {one}, but stands after it",
-                    "Write the circles in the order in which they open",
-                )
         first, begins = next(iter(circles.items()))
-        if begins > 0:
-            refuse("first_circle", "nobody may take a call at first", f"Begin with {first}: 0")
+        wrong = (
+            [Remark((), "nobody may take a call at first", f"Begin with {first}: 0")]
+            if begins > 0
+            else []
+        )
+        wrong += [
+            Remark(
+                (other,),
+                f"{other} opens before {one}, but stands after it",
+                "Write the circles in the order in which they open",
+            )
+            for (one, begins), (other, after) in pairwise(circles.items())
+            if after < begins
+        ]
+        refuse_all("circles", wrong)
         return circles
 
     @model_validator(mode="after")
     def _complete(self) -> GroupRules:
+        wrong = []
         if "team" in self.circles and not self.team:
-            refuse("no_team", "has a circle for its team, but no team", "Add team")
+            message = "has a circle for its team, but no team"
+            wrong.append(Remark(("circles", "team"), message, "Add team"))
         if "overflow" in self.circles and not self.overflow_to:
-            refuse("no_overflow", "has a circle overflow, but no overflow_to", "Add overflow_to")
+            message = "has a circle overflow, but no overflow_to"
+            wrong.append(Remark(("circles", "overflow"), message, "Add overflow_to"))
         if self.overflow_to and "overflow" not in self.circles:
-            refuse(
-                "overflow_unused",
-                "has overflow_to, but no circle overflow",
-                "Say under circles after how many seconds: overflow: 60",
-            )
+            message = "has overflow_to, but no circle overflow"
+            remedy = "Say under circles after how many seconds: overflow: 60"
+            wrong.append(Remark(("overflow_to",), message, remedy))
+        refuse_all("group", wrong)
         return self
 
 
@@ -166,11 +185,11 @@ def _cleared(value: object) -> object:
 class AgentRules(Strict):
     """One agent's part."""
 
-    team: CleanName = ""
+    team: Word = ""
     skills: Skills = Field(default_factory=dict)
-    cleared: Annotated[dict[str, Clearance], BeforeValidator(_cleared)] = Field(
-        default_factory=dict
-    )
+    cleared: Annotated[
+        dict[str, Clearance], BeforeValidator(_cleared), Field(max_length=MOST_GROUPS + 1)
+    ] = Field(default_factory=dict)
     """Group → clearance; ``*`` for all groups that are not named. Empty: trained for all."""
     position: Annotated[int, Field(ge=0, le=100_000)] = 0
     """In groups with the order ``fixed`` the smallest is asked first."""
@@ -202,8 +221,12 @@ def _slugs(value: object) -> object:
 class RuleBook(Strict):
     """All rules that are not a client's own."""
 
-    groups: Annotated[dict[str, GroupRules], BeforeValidator(_slugs)] = Field(default_factory=dict)
-    agents: Annotated[dict[str, AgentRules], BeforeValidator(_slugs)] = Field(default_factory=dict)
+    groups: Annotated[
+        dict[str, GroupRules], BeforeValidator(_slugs), Field(max_length=MOST_GROUPS)
+    ] = Field(default_factory=dict)
+    agents: Annotated[
+        dict[str, AgentRules], BeforeValidator(_slugs), Field(max_length=MOST_AGENTS)
+    ] = Field(default_factory=dict)
     times: Times = Times()
 
     def to_yaml_data(self) -> dict[str, Any]:
@@ -212,14 +235,6 @@ class RuleBook(Strict):
 
 
 # ── the parts in view of each other ──────────────────────────────────────────────────────────
-
-
-class Remark(NamedTuple):
-    """Something about a value of the rules, and what to do about it."""
-
-    location: Location
-    message: str
-    remedy: str
 
 
 class Wish(NamedTuple):
@@ -233,9 +248,15 @@ class Wish(NamedTuple):
     learn_beside_trained: bool = False
 
 
+def named(known: Collection[str]) -> str:
+    """What there is to choose from, the first of it by name."""
+    first = ", ".join(list(known)[:_NAMED]) or "none"
+    return first if len(known) <= _NAMED else f"{first} and {len(known) - _NAMED} more"
+
+
 def mistakes(book: RuleBook, known_agents: Collection[str]) -> list[Remark]:
     """What refers to nothing."""
-    groups = ", ".join(book.groups) or "none"
+    groups = named(book.groups)
     found = []
     for name, group in book.groups.items():
         for at, other in enumerate(group.overflow_to):

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from vsek.domain.strict import Strict, refuse
-from vsek.domain.text import CleanName
+from vsek.domain.values import Word
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MIN = 24 * 60
@@ -195,7 +195,7 @@ class DayRule(Strict):
     last: Day
     hours: Annotated[tuple[tuple[int, int], ...], BeforeValidator(_spans)] = ()
     """Minutes after midnight, from and until; none: closed all day."""
-    reason: CleanName = ""
+    reason: Word = ""
 
     @model_validator(mode="before")
     @classmethod

@@ -8,11 +8,20 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from vsek.domain.distribution import AgentRules, GroupRules, Remark, RuleBook, Times
+from vsek.domain.distribution import (
+    MOST_AGENTS,
+    MOST_GROUPS,
+    AgentRules,
+    GroupRules,
+    RuleBook,
+    Times,
+)
 from vsek.domain.ids import SLUG
-from vsek.domain.yamlfile import Document, FileError, Location, Problem, parse, problems_of, write
+from vsek.domain.strict import Location, Remark
+from vsek.domain.yamlfile import Document, FileError, Problem, parse, problems_of, write
 
 _KNOWN = ("groups", "agents", "times")
+_MOST = {"groups": MOST_GROUPS, "agents": MOST_AGENTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,10 @@ def _parts(
     if not isinstance(values, dict):
         remedy = "Write one id per line, and what belongs to it indented below"
         problems.append(document.problem((name,), "needs key: value lines below it", remedy))
+        return {}
+    if len(values) > _MOST[name]:
+        message = f"has {len(values)} entries, more than {_MOST[name]}"
+        problems.append(document.problem((name,), message, "Take some out"))
         return {}
     for key in values:
         if not SLUG.match(key):

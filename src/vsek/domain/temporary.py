@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, ConfigDict, Field, model_serializer
 
 from vsek.domain.strict import Strict, refuse
-from vsek.domain.text import CleanText
+from vsek.domain.values import Text
 
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)"
@@ -108,7 +108,7 @@ class Temporary(Strict):
     )
     """``None`` = from now on."""
     until: Annotated[datetime, BeforeValidator(_end)]
-    text: Annotated[CleanText, Field(min_length=1, max_length=LONGEST_TEXT)]
+    text: Annotated[Text, Field(min_length=1, max_length=LONGEST_TEXT)]
     closed: bool = False
     """Whether calls are treated as outside of the hours meanwhile."""
 

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from vsek.domain.destinations import objection
 from vsek.domain.hours import DayRule, Hours
-from vsek.domain.strict import Strict, refuse
-from vsek.domain.values import GroupId, Number, Sound, listed, spoken
+from vsek.domain.strict import Remark, Strict, refuse, refuse_all
+from vsek.domain.values import MOST_DAYS, GroupId, Number, Sound, listed, spoken
 
 
 class Do(StrEnum):
@@ -67,18 +67,21 @@ class Treatment(Strict):
     """An announcement is repeated after so many seconds; 0 = not."""
     hours: Hours = Hours()
     """When it applies, on the client's clock; none: always."""
-    days: Annotated[tuple[DayRule, ...], BeforeValidator(listed)] = ()
+    days: Annotated[tuple[DayRule, ...], BeforeValidator(listed), Field(max_length=MOST_DAYS)] = ()
     """Days on which it applies at other times than those, or (without hours) not at all."""
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Treatment:
         given = {"announcement": self.announcement, "to": self.to, "group": self.group}
+        wrong = []
         for name, value in given.items():
             if _NEEDS.get(self.do) == name:
                 if value is None:
-                    refuse("treatment", f"do: {self.do} needs {name}", f"Add {name}")
+                    wrong.append(Remark(("do",), f"do: {self.do} needs {name}", f"Add {name}"))
             elif value is not None:
-                refuse("treatment", f"do: {self.do} has no {name}", f"Remove {name}")
+                wrong.append(Remark((name,), f"do: {self.do} has no {name}", f"Remove {name}"))
         if self.every_s and self.do is not Do.ANNOUNCE:
-            refuse("treatment", f"do: {self.do} happens once", "Remove every_s")
+            message = f"do: {self.do} happens once"
+            wrong.append(Remark(("every_s",), message, "Remove every_s"))
+        refuse_all("treatment", wrong)
         return self

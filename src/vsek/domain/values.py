@@ -1,16 +1,37 @@
-"""Values that several parts of an account share: ids, telephone numbers, sounds."""
+"""Values that several parts of an account share: ids, telephone numbers, texts, sounds.
+
+What strangers say is cut where it is too long (:mod:`vsek.domain.text`); what somebody wrote into a
+file is refused, or half of it would be missing and nobody knew.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
 from vsek.domain.ids import SLUG, ClientId
 from vsek.domain.numbers import BLOCK, block, from_letters, is_dialable, normalise
 from vsek.domain.strict import Strict, refuse
-from vsek.domain.text import CleanName, CleanText
+from vsek.domain.text import (
+    LINE_LIMIT,
+    NAME_LIMIT,
+    TEXT_LIMIT,
+    CleanLine,
+    CleanName,
+    CleanText,
+    clean_line,
+    clean_text,
+)
 
 # ── identifiers and numbers ──────────────────────────────────────────────────────────────────
 
@@ -63,7 +84,35 @@ Number = Annotated[str, AfterValidator(_number)]
 """A telephone number, normalised (E.164, or the digits of an internal number)."""
 NumberOrBlock = Annotated[str, AfterValidator(_number_or_block)]
 """A telephone number, or all that begin alike: ``+4930123456*``."""
-Name = Annotated[CleanName, Field(min_length=1)]
+MOST_NUMBERS = 500
+"""Telephone numbers in one list."""
+MOST_DAYS = 400
+"""Days of their own in one list."""
+
+
+def _whole(clean: Callable[[str, int], str], limit: int) -> BeforeValidator:
+    """Refuses a text of which cleaning would leave out the end."""
+
+    def check(value: object) -> object:
+        # Measured as it will stand there: blanks that vanish do no harm.
+        if isinstance(value, str) and len(value) > limit and len(clean(value, 2 * limit)) > limit:
+            refuse(
+                "too_long",
+                f"has {len(value)} letters, more than {limit}",
+                "Shorten it",
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
+Word = Annotated[CleanName, _whole(clean_line, NAME_LIMIT)]
+"""A name that may be empty; 120 letters at the most."""
+Name = Annotated[Word, Field(min_length=1)]
+Line = Annotated[CleanLine, _whole(clean_line, LINE_LIMIT)]
+"""One line of 500 letters at the most."""
+Text = Annotated[CleanText, _whole(clean_text, TEXT_LIMIT)]
+"""Lines of 20,000 letters at the most together."""
 
 
 def listed(value: object) -> object:
@@ -90,8 +139,8 @@ class Sound(Strict):
     """A sound: a ``text`` to be spoken, an audio ``file``, or ``audio``, the hash of a sound that
     is in the database already. Exactly one of them."""
 
-    text: Annotated[CleanText, Field(max_length=2000)] | None = None
-    file: str | None = None
+    text: Annotated[Text, Field(max_length=2000)] | None = None
+    file: Annotated[str, Field(max_length=1000)] | None = None
     """Path of an audio file; a relative one is meant from the folder of the YAML file."""
     audio: Annotated[str, AfterValidator(_audio)] | None = None
 

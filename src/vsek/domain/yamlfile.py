@@ -4,6 +4,8 @@ The YAML is read more plainly than PyYAML does by default: every scalar stays te
 stays a number as dialled, ``08:00`` a time, ``no`` a word; only ``null``, ``~`` and nothing mean
 "nothing"), a key may stand only once, and tags, cycles and files that grow without measure are
 refused. Whatever is wrong with a file is reported together.
+
+Nothing is without an upper bound: the file as a whole here, lists and texts where they are defined.
 """
 
 from __future__ import annotations
@@ -17,24 +19,33 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from vsek.domain.client import Client, overlaps, shared_numbers
+from vsek.domain.complaints import KEY, complaints
 from vsek.domain.ids import ClientId
 from vsek.domain.numbers import overlap
+from vsek.domain.strict import Location
+from vsek.domain.strict import shorten as cut
 from vsek.errors import InputError
 
 MAX_BYTES = 20_000_000
 MAX_VALUES = 1_000_000
+MOST_CLIENTS = 10_000
+"""Clients of one file; the database takes those of several."""
+MOST_TOLD = 200
+"""So many problems are told in one message; of more the number is."""
 _MAX_DEPTH = 20
 _MAX_NESTING = 100
 _SHOWN = 60
 
-Location = tuple[str | int, ...]
-
 
 def content_of(path: Path, *, field: str, holds: str) -> bytes:
     """What is in the file. Raises ``InputError`` when it cannot be read; ``field`` is what named
-    it, ``holds`` says what it should hold."""
+    it, ``holds`` says what it should hold.
+
+    Of a file that is too large only so much is read as shows it to :func:`parse`.
+    """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}",
@@ -73,14 +84,16 @@ class FileError(InputError):
         self.file = name
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
         first = self.problems[0]
-        message = "\n".join(f"{name}, {problem}" for problem in self.problems)
+        told = [f"{name}, {problem}" for problem in self.problems[:MOST_TOLD]]
+        if len(self.problems) > MOST_TOLD:
+            told.append(f"{name}: {len(self.problems) - MOST_TOLD} more problems are not told here")
+        message = "\n".join(told)
         super().__init__(message, field=first.field, value=first.value)
 
 
 def shorten(value: object) -> str:
     """``value`` for a message: one line, not too long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return cut(repr(value[: 2 * _SHOWN] if isinstance(value, str) else value), _SHOWN)
 
 
 def field_name(location: Sequence[str | int]) -> str:
@@ -91,7 +104,7 @@ def field_name(location: Sequence[str | int]) -> str:
             text += f"[{part}]"
         else:
             # A key is whatever somebody wrote.
-            word = part if part.isprintable() and part else repr(part)
+            word = cut(part if part.isprintable() and part else repr(part), _SHOWN)
             text += f".{word}" if text else word
     return text
 
@@ -197,7 +210,8 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 def parse(text: str | bytes, name: str) -> Document:
     """The file's text as data; raises ``FileError`` for what is no YAML or too large."""
     if len(text) > MAX_BYTES:
-        raise FileError(name, [Problem(1, "", "The file is too large", None, "Split it")])
+        message = f"The file is too large: more than {MAX_BYTES // 1_000_000} MB"
+        raise FileError(name, [Problem(1, "", message, None, "Split it")])
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8-sig")
@@ -225,92 +239,18 @@ def parse(text: str | bytes, name: str) -> Document:
     return document
 
 
-# ── pydantic's complaints in people's words ──────────────────────────────────────────────────
-
-_WORDS = {
-    "missing": ("is missing", "Add it"),
-    "model_type": ("needs key: value lines below it", "Indent them"),
-    "model_attributes_type": ("needs key: value lines below it", "Indent them"),
-    "tuple_type": ("must be a list", "Begin each entry with '- '"),
-    "list_type": ("must be a list", "Begin each entry with '- '"),
-    "string_type": ("must be text", "Write a text on one line, or leave the key out"),
-    "string_too_short": ("is empty", "Write something, or leave the key out"),
-    "too_short": ("is empty", "Write something, or leave the key out"),
-    "too_long": ("is too long", "Shorten it"),
-    "bool_parsing": ("is neither true nor false", "Write true or false"),
-    "float_parsing": ("is not a number", "Write digits, for example 30"),
-    "finite_number": ("is not a finite number", "Write digits, for example 30"),
-    "float_type": ("is not a number", "Write digits, for example 30"),
-    "int_parsing": ("is not a whole number", "Write digits, for example 5"),
-    "int_type": ("is not a whole number", "Write digits, for example 5"),
-    "int_from_float": ("is not a whole number", "Write digits, for example 5"),
-    "date_parsing": ("is not a day", "Write it like 2026-12-24"),
-    "date_from_datetime_parsing": ("is not a day", "Write it like 2026-12-24"),
-    "date_from_datetime_inexact": ("is not a day", "Write it like 2026-12-24, without a time"),
-    "dict_type": ("needs key: value lines below it", "Indent them"),
-}
-_KEY = "[key]"
-"""What pydantic puts behind the place of a key that is not allowed."""
-_BOUNDS = {
-    "greater_than_equal": ("ge", "is less than", "or more"),
-    "less_than_equal": ("le", "is more than", "or less"),
-}
-
-
-def _known_fields(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """The keys that are allowed where ``location`` lies below ``model``."""
-    current: type[BaseModel] = model
-    for part in location:
-        if isinstance(part, int) or part not in current.model_fields:
-            continue
-        inner = _model_in(current.model_fields[part].annotation)
-        if inner is None:
-            return []
-        current = inner
-    return [field.alias or name for name, field in current.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
-
-
 def problems_of(
     error: ValidationError, document: Document, base: Location, model: type[BaseModel]
 ) -> list[Problem]:
     """``error``, raised while ``model`` parsed the value at ``base``, as problems of the file."""
     problems: list[Problem] = []
-    for detail in error.errors(include_url=False):
-        inner: Location = tuple(detail["loc"])
+    for inner, message, remedy in complaints(error, model):
         location = base + inner
-        kind = detail["type"]
-        context = detail.get("ctx", {})
-        if kind == "extra_forbidden":
-            known = ", ".join(_known_fields(model, inner[:-1]))
-            problems.append(document.problem(location, "is unknown here", f"Known: {known}"))
-            continue
-        if kind in _WORDS:
-            message, remedy = _WORDS[kind]
-        elif kind in _BOUNDS:
-            name, comparison, enough = _BOUNDS[kind]
-            message, remedy = f"{comparison} {context[name]:g}", f"Write {context[name]:g} {enough}"
-        elif kind in ("enum", "literal_error"):
-            message, remedy = "is not allowed here", f"Write {context.get('expected', '')}"
-        else:
-            message = detail["msg"].removeprefix("Value error, ")
-            message = message[:1].lower() + message[1:]
-            remedy = str(context.get("remedy", ""))
-        if location[-1:] == (_KEY,):
+        if location[-1:] == (KEY,):
             here = location[:-1]
-            problem = Problem(document.line(here), field_name(here), message, None, remedy)
-            problems.append(problem)
-            continue
-        problems.append(document.problem(location, message, remedy))
+            problems.append(Problem(document.line(here), field_name(here), message, None, remedy))
+        else:
+            problems.append(document.problem(location, message, remedy))
     return problems
 
 
@@ -328,58 +268,64 @@ class ClientFile:
 
     def number_location(self, client_id: ClientId, number: str) -> Location:
         """Where one of a client's numbers stands."""
-        base = self.location(client_id)
-        numbers = self.clients[int(base[1])].numbers
-        for kind, values in (("did", numbers.did), ("forwarding", numbers.forwarding)):
-            if number in values:
-                return (*base, "numbers", kind, values.index(number))
-        return (*base, "numbers")
+        at = next(at for at, client in enumerate(self.clients) if client.id == client_id)
+        return _place_of_number(at, self.clients[at], number)
 
 
-def _duplicates(file: ClientFile) -> list[Problem]:
+def _place_of_number(at: int, client: Client, number: str) -> Location:
+    for kind, values in (("did", client.numbers.did), ("forwarding", client.numbers.forwarding)):
+        if number in values:
+            return ("clients", at, "numbers", kind, values.index(number))
+    return ("clients", at, "numbers")
+
+
+def _among_each_other(document: Document, clients: dict[int, Client]) -> list[Problem]:
+    """Ids and numbers that belong to several of ``clients`` (those that can be read, by their
+    places in the file), and forwards to another client's number here, which are not dialled."""
     problems: list[Problem] = []
-    first_line: dict[ClientId, int] = {}
-    for at, client in enumerate(file.clients):
-        line = file.document.line(("clients", at, "id"))
-        if client.id in first_line:
-            message = f"is also the id of the client in line {first_line[client.id]}"
-            location = ("clients", at, "id")
-            problems.append(file.document.problem(location, message, "Ids are unique: change one"))
-        first_line.setdefault(client.id, line)
-    for number, ids in shared_numbers(file.clients):
+    places: dict[ClientId, int] = {}
+    for at, client in clients.items():
+        first = places.setdefault(client.id, at)
+        if first != at:
+            line = document.line(("clients", first, "id"))
+            message = f"is also the id of the client in line {line}"
+            location: Location = ("clients", at, "id")
+            problems.append(document.problem(location, message, "Ids are unique: change one"))
+
+    def of_number(client_id: ClientId, number: str) -> Location:
+        at = places[client_id]
+        return _place_of_number(at, clients[at], number)
+
+    for number, ids in shared_numbers(clients.values()):
         for client_id in ids[1:]:
             message = f"{number} already belongs to client {ids[0]!r}"
             remedy = (
                 "A number leads to one client. A number of the service that several clients "
                 "share stands nowhere: give each its own under forwarding"
             )
-            location_of = file.number_location(client_id, number)
-            problems.append(file.document.problem(location_of, message, remedy))
-    for client_id, number, owner, block in overlaps(file.clients):
+            problems.append(document.problem(of_number(client_id, number), message, remedy))
+    for client_id, number, owner, block in overlaps(clients.values()):
         problems.append(
-            file.document.problem(
-                file.number_location(client_id, number),
+            document.problem(
+                of_number(client_id, number),
                 f"{number} is within {block} of client {owner!r}",
                 "A number leads to one client: make the block narrower, or take the number out",
             )
         )
-    return problems
-
-
-def _led_back(file: ClientFile) -> list[Problem]:
-    """Forwards to another client's number here, which are not dialled."""
-    owners = [(number, client.id) for client in file.clients for number in client.numbers.did]
-    return [
-        file.document.problem(
-            (*file.location(client.id), "when_nobody_can", place, "to"),
+    owners = [(number, client.id) for client in clients.values() for number in client.numbers.did]
+    problems += [
+        document.problem(
+            ("clients", at, "when_nobody_can", place, "to"),
             f"{treatment.to} leads back here, to client {owner!r}",
             "Forward to a number at which somebody else answers",
         )
-        for client in file.clients
+        for at, client in clients.items()
         for place, treatment in enumerate(client.when_nobody_can)
+        if treatment.to
         for number, owner in owners
-        if treatment.to and owner != client.id and overlap(treatment.to, number)
+        if owner != client.id and overlap(treatment.to, number)
     ]
+    return problems
 
 
 def read_clients(text: str | bytes, name: str, country: str = "DE", area: str = "") -> ClientFile:
@@ -401,18 +347,21 @@ def read_clients(text: str | bytes, name: str, country: str = "DE", area: str = 
         for key in data
         if key != "clients"
     ]
-    clients: list[Client] = []
+    if len(data["clients"]) > MOST_CLIENTS:
+        message = f"has {len(data['clients'])} clients, more than {MOST_CLIENTS}"
+        remedy = "Import them in several files; those that are there already stay"
+        raise FileError(name, [*problems, document.problem(("clients",), message, remedy)])
+    clients: dict[int, Client] = {}
+    context = {"country": country, "area": area}
     for at, item in enumerate(data["clients"]):
         try:
-            clients.append(Client.model_validate(item, context={"country": country, "area": area}))
+            clients[at] = Client.model_validate(item, context=context)
         except ValidationError as error:
             problems += problems_of(error, document, ("clients", at), Client)
-    file = ClientFile(document, tuple(clients))
-    if len(clients) == len(data["clients"]):
-        problems += _duplicates(file) + _led_back(file)
+    problems += _among_each_other(document, clients)
     if problems:
         raise FileError(name, problems)
-    return file
+    return ClientFile(document, tuple(clients.values()))
 
 
 class _Dumper(yaml.SafeDumper):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from vsek.domain.client import Client
-from vsek.domain.distribution import unknown_groups, unserved
+from vsek.domain.distribution import RuleBook, named, unknown_groups, unserved
 from vsek.domain.ids import ClientId
 from vsek.domain.numbers import BLOCK, overlap, starts
 from vsek.domain.text import clean_line
@@ -183,13 +183,17 @@ async def import_clients(
     conn: Connection, file: ClientFile, maker: SoundMaker, *, base: Path, by: str = ""
 ) -> ImportResult:
     """Import parsed clients; relative names of sound files are meant from ``base``."""
-    made = await _with_sounds(conn, file, maker, base)
+    made, problems = await _with_sounds(conn, file, maker, base)
     ids = [client.id for client in file.clients]
     async with conn.transaction():
         # Nobody claims a number, or drops a group, between the checks and the writing.
         await rules.lock(conn)
-        await _check_numbers(conn, file, ids)
-        warnings = await _check_distribution(conn, file) + over(file, time.time())
+        problems += await _numbers_of_others(conn, file, ids)
+        book = (await rules.load(conn)).book
+        problems += _unknown_groups(file, book)
+        if problems:
+            raise FileError(file.document.name, problems)
+        warnings = await _doubts(conn, file, book) + over(file, time.time())
         before = {row["id"]: _Before.of(row) for row in await conn.fetch(_STATE_SQL, ids)}
         ready = [_with_instructions(one, before.get(one.client.id)) for one in made]
         created = tuple(one.client.id for one in ready if one.client.id not in before)
@@ -252,26 +256,29 @@ def over(file: ClientFile, now: float) -> tuple[Problem, ...]:
     )
 
 
-async def _check_distribution(conn: Connection, file: ClientFile) -> tuple[Problem, ...]:
-    """Raises ``FileError`` for unknown groups; warnings about calls that nobody can take."""
-    book = (await rules.load(conn)).book
-    agents = await rules.known_agents(conn)
-    wishes = [client.wish() for client in file.clients]
+def _unknown_groups(file: ClientFile, book: RuleBook) -> list[Problem]:
+    known = (
+        named(book.groups) if book.groups else "none; import the rules first (vsek rules import)"
+    )
     problems = []
     for at, client in enumerate(file.clients):
-        unknown = unknown_groups(wishes[at], book)
+        unknown = unknown_groups(client.wish(), book)
         places = [(("clients", at, "group"), client.group)] + [
             (("clients", at, "when_nobody_can", number, "group"), treatment.group)
             for number, treatment in enumerate(client.when_nobody_can)
         ]
-        known = ", ".join(book.groups) or "none; import the rules first (vsek rules import)"
         problems += [
             file.document.problem(place, f"there is no group {name!r}", f"Known: {known}")
             for place, name in places
             if name in unknown
         ]
-    if problems:
-        raise FileError(file.document.name, problems)
+    return problems
+
+
+async def _doubts(conn: Connection, file: ClientFile, book: RuleBook) -> tuple[Problem, ...]:
+    """Warnings about calls that nobody can take."""
+    agents = await rules.known_agents(conn)
+    wishes = [client.wish() for client in file.clients]
     return tuple(
         file.document.problem(
             (*file.location(ClientId(wish.client_id)), "requires" if wish.requires else "group"),
@@ -284,7 +291,8 @@ async def _check_distribution(conn: Connection, file: ClientFile) -> tuple[Probl
 
 async def _with_sounds(
     conn: Connection, file: ClientFile, maker: SoundMaker, base: Path
-) -> list[_Ready]:
+) -> tuple[list[_Ready], list[Problem]]:
+    """The clients with their sounds, and what is wrong with those sounds."""
     problems: list[Problem] = []
 
     async def made(client: Client, sound: Sound | None, *name: str | int) -> MadeSound | None:
@@ -313,16 +321,16 @@ async def _with_sounds(
         )
         for client in file.clients
     ]
-    if problems:
-        raise FileError(file.document.name, problems)
-    return ready
+    return ready, problems
 
 
 def _prompt(client: Client) -> Sound | None:
     return client.screening.prompt if client.screening is not None else None
 
 
-async def _check_numbers(conn: Connection, file: ClientFile, ids: Sequence[ClientId]) -> None:
+async def _numbers_of_others(
+    conn: Connection, file: ClientFile, ids: Sequence[ClientId]
+) -> list[Problem]:
     owner_here = {number: client.id for client in file.clients for _, number in client.numbers}
     problems = []
     wider = {block for number in owner_here for block in starts(number)}
@@ -338,8 +346,7 @@ async def _check_numbers(conn: Connection, file: ClientFile, ids: Sequence[Clien
             message = f"{number} and {row['number']} of {theirs} have numbers in common"
         remedy = "Take it from that client first: import both in one file"
         problems.append(file.document.problem(location, message, remedy))
-    if problems:
-        raise FileError(file.document.name, problems)
+    return problems
 
 
 async def remember(

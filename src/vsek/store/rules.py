@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from vsek.domain.client import Client
 from vsek.domain.distribution import (
-    Remark,
     RuleBook,
     Wish,
     doubts,
@@ -27,6 +26,7 @@ from vsek.domain.distribution import (
     unserved,
 )
 from vsek.domain.rulesfile import RulesFile, read_rules, write_rules
+from vsek.domain.strict import Remark
 from vsek.domain.text import clean_line
 from vsek.domain.yamlfile import Problem, content_of
 from vsek.errors import InputError, ServiceError

@@ -114,7 +114,9 @@ async def test_a_number_within_another_clients_block_is_refused(
     assert whose(known, "+4930999") is None
 
 
-async def test_sounds_that_cannot_be_made_are_told_with_their_lines(conn: Connection) -> None:
+async def test_all_that_does_not_fit_the_house_is_told_with_its_lines(conn: Connection) -> None:
+    await clients.import_clients(conn, file_of(client("a")), FakeSounds(), base=HERE)
+
     class Broken(FakeSounds):
         async def source(self, wanted: WantedSound) -> str:
             raise InputError("no such file", remedy="Name another")
@@ -124,18 +126,25 @@ async def test_sounds_that_cannot_be_made_are_told_with_their_lines(conn: Connec
         "  - id: b\n"
         "    name: B\n"
         "    contacts: [{name: X, email: x@example.com, notes: true}]\n"
-        "    numbers: {did: [030 5555555]}\n"
+        "    numbers:\n"
+        "      did: [030 1234567]\n"
         "    greeting:\n"
         "      file: missing.wav\n"
         "    music: also-missing.wav\n"
+        "    group: nowhere\n"
+        "    when_nobody_can:\n"
+        "      - {do: regroup, group: neither}\n"
     )
     with pytest.raises(FileError) as caught:
         await clients.import_clients(conn, read_clients(text, "x.yaml"), Broken(), base=HERE)
     assert [(one.line, one.field) for one in caught.value.problems] == [
-        (6, "clients[0].greeting"),
-        (8, "clients[0].music"),
+        (6, "clients[0].numbers.did[0]"),
+        (7, "clients[0].greeting"),
+        (9, "clients[0].music"),
+        (10, "clients[0].group"),
+        (12, "clients[0].when_nobody_can[0].group"),
     ]
-    assert await clients.list_clients(conn) == []
+    assert [one.client.id for one in await clients.list_clients(conn)] == ["a"]
 
 
 async def test_two_imports_at_once_cannot_claim_one_number(pool: Pool) -> None:

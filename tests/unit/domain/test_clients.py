@@ -200,7 +200,7 @@ def test_values_are_taken_as_they_are_written() -> None:
         ({"answer_phrase": "I am {name}"}, "placeholder"),
         ({"answer_phrase": "I am {agent"}, "placeholder"),
         ({"answer_phrase": "{}"}, "placeholder"),
-        ({"wrap_up_s": "nan"}, "less than or equal"),
+        ({"wrap_up_s": "nan"}, "finite number"),
         ({"wrap_up_s": 4000}, "less than or equal"),
         ({"hours": {"mon": "18:00-18:00"}}, "is not a time like"),
         ({"hours": {"mon": "08:60-09:00"}}, "is not a time like"),
@@ -359,7 +359,7 @@ def test_blocks_of_numbers() -> None:
 
 def test_numbers_within_blocks_are_refused() -> None:
     assert problems(numbered('{did: ["+49 30 1234*", "+49 30 12345"]}', '{did: ["+49*"]}')) == [
-        (4, "clients[0].numbers", "+49301234* and +493012345 have numbers in common"),
+        (4, "clients[0].numbers.did[1]", "+493012345 and +49301234* have numbers in common"),
         (8, "clients[1].numbers.did[0]", "is not a block of telephone numbers"),
     ]
     assert problems(
@@ -368,3 +368,160 @@ def test_numbers_within_blocks_are_refused() -> None:
         (8, "clients[1].numbers.did[0]", "+493012345 is within +49301234* of client 'a'"),
         (12, "clients[2].numbers.did[0]", "+493012346* is within +49301234* of client 'a'"),
     ]
+
+
+def test_mistakes_among_fields_are_told_together_with_their_lines() -> None:
+    text = """\
+clients:
+  - id: a
+    name: A
+    policy: greet
+    music: {text: la la}
+    screening: {record: true}
+    group: office
+    numbers:
+      did:
+        - 030 1234567
+        - +49 30 1234567
+    contacts:
+      - name: X
+      - name: x
+        deputy: Y
+    when_nobody_can:
+      - do: forward
+        to: 030 1234567
+      - do: regroup
+        group: office
+    temporary:
+      - {until: 2026-12-01, from: 2026-12-05, text: Closed}
+  - id: b
+    name: B
+    numbers:
+      did: [030 7777777, 030 7777777]
+      forwarding: ["030 777*", 030 7777778]
+    policy: screen
+    greeting: Hello.
+    screening:
+      record: false
+      attach: true
+    contacts:
+      - name: X
+        notes: true
+    when_nobody_can:
+      - do: callback
+        to: 030 1234567
+        every_s: 20
+"""
+    # What is within a part is looked at before the parts are held against each other.
+    first = text.replace("        - +49 30 1234567\n", "").split("  - id: b")
+    assert problems(first[0]) == [
+        (4, "clients[0].policy", "policy greet needs a greeting"),
+        (5, "clients[0].music", "music cannot be a text"),
+        (6, "clients[0].screening", "screening needs policy: screen"),
+        (11, "clients[0].contacts", "has no contact who gets the notes"),
+        (13, "clients[0].contacts[1].name", "two contacts are 'x'"),
+        (14, "clients[0].contacts[1].deputy", "'Y', the deputy of 'x', is no contact"),
+        (17, "clients[0].when_nobody_can[0].to", "calls to +49301234567 would come back here"),
+        (
+            19,
+            "clients[0].when_nobody_can[1].group",
+            "regroup to 'office': that is the client's own group",
+        ),
+        (21, "clients[0].temporary[0].until", "the instruction 'Closed' ends before it begins"),
+    ]
+    assert problems(text) == [
+        (11, "clients[0].numbers.did[1]", "+49301234567 stands here twice"),
+        (26, "clients[1].numbers.did[1]", "+49307777777 stands here twice"),
+        (
+            27,
+            "clients[1].numbers.forwarding[1]",
+            "+49307777778 and +4930777* have numbers in common",
+        ),
+        (31, "clients[1].screening.record", "neither records nor knows keys"),
+        (32, "clients[1].screening.attach", "there is nothing to attach"),
+        (35, "clients[1].contacts[0].notes", "gets notes but has no email"),
+        (38, "clients[1].when_nobody_can[0].to", "do: callback has no to"),
+        (39, "clients[1].when_nobody_can[0].every_s", "do: callback happens once"),
+    ]
+
+
+def test_clients_are_compared_even_where_another_one_cannot_be_read() -> None:
+    text = numbered("{did: [030 1234567]}", "{did: [nothing]}", "{did: [030 1234567]}")
+    assert problems(text) == [
+        (8, "clients[1].numbers.did[0]", "is not a telephone number"),
+        (12, "clients[2].numbers.did[0]", "+49301234567 already belongs to client 'a'"),
+    ]
+
+
+def test_nothing_is_without_an_upper_bound() -> None:
+    long = "n" * 100_000
+    text = f"""\
+clients:
+  - id: a
+    name: {long}
+    numbers: {{did: [030 1234567]}}
+    contacts: [{{name: X, email: x@example.com, notes: true, role: {long}, deputy: {long}}}]
+    answer_phrase: {long}
+    facts: [{long}]
+    instructions: {long}
+    greeting: {long}
+    music: {{file: {long}}}
+    temporary: [{{until: 2026-12-24, text: {long}}}]
+    days: [{{on: 2026-12-24, reason: {long}}}]
+    faq: [{{question: {long}, answer: {long}}}]
+    requires: {{? {long} : 3}}
+    screening: {{keys: {{? {long} : x}}}}
+  - id: {long}
+    timezone: {long}
+    language: {long}
+    policy: {long}
+    holidays: {long}
+    target: {long}
+    hours: {{? {long} : 08:00-09:00}}
+    numbers: {{did: [{long}, "{"1" * 100_000}"]}}
+    contacts: [{{name: X, email: {long}}}]
+    when_nobody_can: [{{do: {long}}}, {{do: forward, to: {long}}}]
+    temporary: [{{until: {long}, text: x}}]
+    days: [{long}]
+    ? {long}
+    : 1
+"""
+    with pytest.raises(FileError) as caught:
+        read_clients(text, "x")
+    told = [str(one) for one in caught.value.problems]
+    assert all(len(one) < 600 for one in told), told
+    assert (
+        f"line 3: clients[0].name: has 100000 letters, more than 120 (given: '{'n' * 58}…"
+        in (told[0])
+    )
+    assert {problem.line for problem in caught.value.problems} == {*range(3, 29)} - {4}
+    numbers = [f"030 {1000000 + n}" for n in range(501)]
+    whole = client(numbers={"did": numbers[:500]}, vip=numbers[:500])
+    assert len(whole.numbers.did) == 500
+    for changes in (
+        {"numbers": {"did": numbers}},
+        {"numbers": {"forwarding": numbers}},
+        {"vip": numbers},
+        {"facts": ["x"] * 201},
+        {"reasons": [{"name": "x"}] * 101},
+        {"reasons": [{"name": "x", "fields": ["y"] * 41}]},
+        {"faq": [{"question": "x", "answer": "y"}] * 501},
+        {"days": ["2026-12-24"] * 401},
+        {"when_nobody_can": [{"do": "callback"}] * 21},
+        {"contacts": [{"name": "X", "email": "x@example.com", "notes": True}] * 501},
+    ):
+        with pytest.raises(ValidationError, match="too_long"):
+            client(**changes)
+
+
+def test_a_file_has_so_many_clients_at_the_most() -> None:
+    ((line, field, message),) = problems("clients:\n" + "  - {}\n" * 10_001)
+    assert (line, field) == (1, "clients")
+    assert message == "has 10001 clients, more than 10000"
+
+
+def test_a_text_of_the_longest_length_is_taken() -> None:
+    assert client(name="n" * 120).name == "n" * 120
+    assert client(name="n " * 60 + " " * 300).name == ("n " * 60).strip()
+    with pytest.raises(ValidationError, match="has 121 letters"):
+        client(name="n" * 121)

@@ -28,7 +28,7 @@ from vsek.domain.distribution import (
 from vsek.domain.ids import ClientId
 from vsek.domain.rulesfile import RulesFile, read_rules, write_rules
 from vsek.domain.treatments import Do
-from vsek.domain.yamlfile import FileError, read_clients, write_clients
+from vsek.domain.yamlfile import FileError, content_of, read_clients, write_clients
 from vsek.settings import CallSettings, Settings
 from vsek.switchboard.directory import for_calls, rules, with_book
 
@@ -100,7 +100,7 @@ def test_a_file_without_rules() -> None:
     assert read_rules(write_rules(RuleBook()), "x").book == RuleBook()
 
 
-def told(text: str) -> list[str]:
+def told(text: str | bytes) -> list[str]:
     with pytest.raises(FileError) as caught:
         read_rules(text, "x.yaml")
     return [str(problem) for problem in caught.value.problems]
@@ -151,18 +151,25 @@ more: x
             "line 4: groups.c.circles.overflow: is not a number (given: 'x'). Write digits, for "
             "example 30"
         ),
+        "line 5: groups.d.circles: nobody may take a call at first. Begin with trained: 0",
         (
-            "line 5: groups.d.circles: team opens before trained, but stands after it. Write the "
-            "circles in the order in which they open"
+            "line 5: groups.d.circles.team: team opens before trained, but stands after it "
+            "(given: '0'). Write the circles in the order in which they open"
         ),
         "line 6: groups.e.circles: 'team' stands twice. Keep the earlier one",
         "line 7: groups.f.circles: nobody may take a call at first. Begin with trained: 0",
         "line 8: groups.g: needs key: value lines below it (given: '5'). Indent them",
-        "line 9: groups.h: has a circle overflow, but no overflow_to. Add overflow_to",
-        "line 10: groups.i: has a circle for its team, but no team. Add team",
         (
-            "line 11: groups.j: has overflow_to, but no circle overflow. Say under circles after "
-            "how many seconds: overflow: 60"
+            "line 9: groups.h.circles.overflow: has a circle overflow, but no overflow_to "
+            "(given: '5'). Add overflow_to"
+        ),
+        (
+            "line 10: groups.i.circles.team: has a circle for its team, but no team (given: '0'). "
+            "Add team"
+        ),
+        (
+            "line 11: groups.j.overflow_to: has overflow_to, but no circle overflow. Say under "
+            "circles after how many seconds: overflow: 60"
         ),
         "line 12: groups.k.circles: has no circle. Write {trained: 0}, or leave circles out",
         "line 13: groups.l.circles: needs after_s and admits. Write {after_s: 20, admits: trained}",
@@ -192,6 +199,76 @@ more: x
     assert told("groups: " + "[" * 90 + "]" * 90) == ["line 1: The file holds too much. Split it"]
     assert "needs key: value lines below it" in told("groups: [a]\n")[0]
     assert "times: needs key" in told("times: 5\n")[0]
+
+
+def test_nothing_is_without_an_upper_bound() -> None:
+    long = "n" * 1_000_000
+    assert told(f"groups: {{a: {{name: {long}, team: {long}}}}}") == [
+        (
+            f"line 1: groups.a.{key}: has 1000000 letters, more than 120 (given: '{'n' * 58}…). "
+            "Shorten it"
+        )
+        for key in ("name", "team")
+    ]
+    for text in (
+        f"groups: {{? {long} : {{}}}}",
+        f"{long}: 1",
+        f"agents: {{a: {{skills: {{? {long} : 1}}, cleared: {{? {long} : none}}}}}}",
+        f"groups: {{a: {{order: {long}, circles: [{{after_s: 0, admits: {long}}}]}}}}",
+        f"groups: {{a: {{overflow_to: [{long}], new_clients: {long}}}}}",
+        f"times: {{redial_s: {long}}}",
+    ):
+        problems = told(text)
+        assert all(len(problem) < 600 for problem in problems), [len(one) for one in problems]
+    groups = "\n".join(f"  g{n}: {{}}" for n in range(1_000))
+    agents = "\n".join(f"  a{n}: {{skills: {{s{n % 200}: 5}}}}" for n in range(10_000))
+    assert len(read_rules(f"groups:\n{groups}\nagents:\n{agents}", "x").book.agents) == 10_000
+    assert told(f"groups:\n{groups}\n  more: {{}}") == [
+        "line 1: groups: has 1001 entries, more than 1000. Take some out"
+    ]
+    skills = ", ".join(f"s{n}: 5" for n in range(51))
+    cleared = ", ".join(f"g{n}: none" for n in range(1_002))
+    overflow = ", ".join(f"g{n}" for n in range(51))
+    circles = "{trained: 0, overflow: 9}"
+    assert told(
+        f"agents: {{a: {{skills: {{{skills}}}, cleared: {{{cleared}}}}}}}\n"
+        f"groups: {{b: {{overflow_to: [{overflow}], circles: {circles}}}}}"
+    ) == [
+        "line 1: agents.a.skills: has more than 50 entries. Take some out",
+        "line 1: agents.a.cleared: has more than 1001 entries. Take some out",
+        "line 2: groups.b.overflow_to: has more than 50 entries. Take some out",
+    ]
+
+
+def test_what_is_known_is_not_listed_without_end() -> None:
+    groups = "\n".join(f"  g{n}: {{}}" for n in range(30))
+    file = read_rules(f"groups:\n{groups}\nagents: {{a: {{cleared: {{x: none}}}}}}", "x")
+    (mistake,) = mistakes(file.book, ["a"])
+    assert mistake.remedy.endswith("g18, g19 and 10 more, '*'")
+
+
+def test_a_message_does_not_grow_without_end() -> None:
+    with pytest.raises(FileError) as caught:
+        read_rules("".join(f"key{n}: 1\n" for n in range(5_000)), "x.yaml")
+    lines = caught.value.message.splitlines()
+    assert len(caught.value.problems) == 5_000
+    assert len(lines) == 201
+    assert lines[-1] == "x.yaml: 4800 more problems are not told here"
+
+
+def test_of_an_endless_file_only_the_beginning_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.yaml"
+    with path.open("wb") as file:
+        file.truncate(10_000_000_000)
+    text = content_of(path, field="file", holds="rules")
+    assert told(text) == ["line 1: The file is too large: more than 20 MB. Split it"]
+
+
+@pytest.mark.parametrize("number", ["nan", "NaN", "inf", "-inf", ".inf"])
+def test_what_is_no_number(number: str) -> None:
+    assert told(f"times: {{redial_s: {number}}}") == [
+        f"line 1: times.redial_s: is not a number (given: '{number}'). Write digits, for example 30"
+    ]
 
 
 def test_circles_one_by_one_mean_the_same() -> None:
