@@ -263,6 +263,19 @@ def test_a_call_is_regrouped_out_of_a_hold() -> None:
     assert house.acd.calls[C1].held  # still kept: the one who knows is in both
 
 
+def test_a_hold_ends_where_the_other_group_is_not_served_by_the_one_who_knows() -> None:
+    house = regrouping(hold_s=60)
+    own = {ANNA: AgentRules(cleared={"g": Clearance.TRAINED}), BERT: AgentRules()}
+    house.send(RulesChanged(replace(house.acd.rules, agents=own)))
+    house.talk("c0")
+    house.login(BERT)
+    house.call("c1", known=[ANNA], sure=True)
+    assert house.acd.calls[C1].held
+    assert house.rings("c1") is None
+    assert treats(house.wakes("c1")) == [Regrouped(C1, "h")]
+    assert house.rings("c1") == BERT
+
+
 # New rules
 
 
