@@ -15,6 +15,8 @@ class _Words:
     """In a subject; ``{subject}`` and details are filled in."""
     text: str
     todo: str
+    text_without: str = ""
+    """Instead of ``text``, where one of its details is not known."""
 
 
 _EN = {
@@ -38,8 +40,8 @@ _EN = {
     ),
     Alarm.NOTES_LATE: _Words(
         "Notes are late",
-        "{notes} notes wait for the note service and {mails} mails for the mail server, the oldest "
-        "for {oldest_min} minutes.",
+        "Notes that wait for the note service: {notes}, mails that wait for the mail server: "
+        "{mails}; the oldest for {oldest_min} min.",
         "'vsek note list --status queued' and 'vsek note show NOTE' have the reasons; "
         "then 'vsek note retry NOTE'.",
     ),
@@ -60,15 +62,16 @@ _EN = {
     ),
     Alarm.DATABASE: _Words(
         "PostgreSQL does not answer",
-        "It says: {says}. Calls are served on; {waiting} entries wait for it in the journal, and "
-        "no note leaves.",
+        "It says: {says}. Calls are served on, and no note leaves. Entries of the journal that "
+        "wait for it: {waiting}.",
         "Bring it back. Nothing is lost meanwhile.",
     ),
     Alarm.ASTERISK: _Words(
         "Asterisk is away",
-        "The switchboard is not connected to Asterisk, or gets no events from it "
-        "(silent for: {silent_s} s). Callers get the fallback or nothing at all.",
+        "The switchboard is connected to Asterisk, but has got no event from it for {silent_s} s. "
+        "Callers get the fallback or nothing at all.",
         "See that Asterisk runs; then 'vsek doctor'.",
+        "The switchboard is not connected to Asterisk. Callers get the fallback or nothing at all.",
     ),
     Alarm.JOURNAL: _Words(
         "The journal cannot be written",
@@ -77,7 +80,7 @@ _EN = {
     ),
     Alarm.AUDIT: _Words(
         "Audit: the books differ",
-        "Asterisk's ledger, calls and notes differ in {count} places: {first}",
+        "Differences between Asterisk's ledger, calls and notes: {count}. The first: {first}",
         "'vsek audit' shows all of them and what to do about each.",
     ),
 }
@@ -104,8 +107,8 @@ _DE = {
     ),
     Alarm.NOTES_LATE: _Words(
         "Notizen sind verspätet",
-        "{notes} Notizen warten auf den Notizdienst und {mails} Mails auf den Mailserver, die "
-        "älteste seit {oldest_min} Minuten.",
+        "Notizen, die auf den Notizdienst warten: {notes}, Mails, die auf den Mailserver warten: "
+        "{mails}; am längsten seit {oldest_min} min.",
         "'vsek note list --status queued' und 'vsek note show NOTIZ' nennen die Gründe; danach "
         "'vsek note retry NOTIZ'.",
     ),
@@ -127,15 +130,17 @@ _DE = {
     ),
     Alarm.DATABASE: _Words(
         "PostgreSQL antwortet nicht",
-        "Es sagt: {says}. Anrufe werden weiter bedient; {waiting} Einträge warten im Journal, und "
-        "keine Notiz geht hinaus.",
+        "Es sagt: {says}. Anrufe werden weiter bedient, und keine Notiz geht hinaus. Einträge im "
+        "Journal, die auf die Datenbank warten: {waiting}.",
         "Wieder in Gang bringen. Bis dahin geht nichts verloren.",
     ),
     Alarm.ASTERISK: _Words(
         "Asterisk ist weg",
-        "Die Vermittlung ist nicht mit Asterisk verbunden oder bekommt keine Ereignisse "
-        "(still seit: {silent_s} s). Anrufer hören die Notansage oder gar nichts.",
+        "Die Vermittlung ist mit Asterisk verbunden, bekommt aber seit {silent_s} s keine "
+        "Ereignisse von dort. Anrufer hören die Notansage oder gar nichts.",
         "Nachsehen, ob Asterisk läuft; dann 'vsek doctor'.",
+        "Die Vermittlung ist nicht mit Asterisk verbunden. Anrufer hören die Notansage oder gar "
+        "nichts.",
     ),
     Alarm.JOURNAL: _Words(
         "Das Journal lässt sich nicht schreiben",
@@ -145,7 +150,8 @@ _DE = {
     ),
     Alarm.AUDIT: _Words(
         "Prüfung: die Bücher weichen ab",
-        "Asterisks Anrufbuch, Anrufe und Notizen weichen an {count} Stellen ab: {first}",
+        "Abweichungen zwischen Asterisks Anrufbuch, Anrufen und Notizen: {count}. Die erste: "
+        "{first}",
         "'vsek audit' zeigt alle und was jeweils zu tun ist.",
     ),
 }
@@ -197,7 +203,9 @@ def _filled(text: str, notice: Notice) -> str:
 
 def says(notice: Notice, language: str = "en") -> str:
     """What is wrong, in a sentence or two."""
-    return _filled(_ALL[language][notice.trouble.alarm].text, notice)
+    words, detail = _ALL[language][notice.trouble.alarm], notice.trouble.detail
+    whole = not words.text_without or all(detail.values())
+    return _filled(words.text if whole else words.text_without, notice)
 
 
 def todo(notice: Notice, language: str = "en") -> str:

@@ -292,6 +292,27 @@ def test_the_words_are_filled_in(alarm: Alarm, language: str) -> None:
         assert len(alarm_words.title(notice, language)) < 80
 
 
+@pytest.mark.parametrize(
+    ("facts", "german", "english"),
+    [
+        ({"asterisk_up": False}, "ist nicht mit Asterisk verbunden.", "is not connected to Ast"),
+        (
+            {"pulse_age_s": 42.4},
+            "ist mit Asterisk verbunden, bekommt aber seit 42 s keine Ereignisse",
+            "is connected to Asterisk, but has got no event from it for 42 s.",
+        ),
+    ],
+)
+def test_an_asterisk_that_is_away_and_one_that_is_silent(
+    facts: dict[str, Any], german: str, english: str
+) -> None:
+    [trouble] = troubles(dataclasses.replace(WELL, **facts), SETTINGS)
+    notice = Notice(Change.RAISED, trouble, START, START, 1)
+    assert german in alarm_words.says(notice, "de")
+    assert english in alarm_words.says(notice, "en")
+    assert " - " not in alarm_words.says(notice, "de") + alarm_words.says(notice, "en")
+
+
 def test_values_of_others_are_not_taken_as_patterns() -> None:
     trouble = Trouble(Alarm.TRUNK, "{says}{0}", {"says": "{subject} %s {title}"})
     notice = Notice(Change.RAISED, trouble, START, START, 1)
