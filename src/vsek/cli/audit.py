@@ -37,6 +37,7 @@ def audit(
 
     Exit code 0: they tell the same. 1: they differ. 2: a book could not be read.
     """
+    run.must_be_numbers(ctx)
     settings = run.settings_of(ctx, folder)
     now = time.time()
     first, last = span(day, since, until, zone=zone_named(timezone), now=now)

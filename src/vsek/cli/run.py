@@ -6,6 +6,7 @@ wins, then ``VSEK_DIR``, then ``./run``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -75,6 +76,19 @@ def one_of(words: type[Word], option: str) -> Callable[[str], Word]:
         )
 
     return parse
+
+
+def must_be_numbers(ctx: typer.Context) -> None:
+    """Raises ``InputError`` for a number without an end, which is above every least value."""
+    for name, value in ctx.params.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{option} is not a number",
+                field=option,
+                value=value,
+                remedy="Write digits, for example 30",
+            )
 
 
 def user() -> str:

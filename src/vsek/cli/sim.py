@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vsek.cli import output
+from vsek.cli import output, run
 from vsek.cli.run import Json
 from vsek.errors import InputError
 
@@ -100,10 +100,12 @@ def sim(
     that polls as app_queue does, and in one pool; all have the same callers."""
     if ctx.invoked_subcommand is not None:
         return
+    run.must_be_numbers(ctx)
     from vsek.sim import compare
     from vsek.sim.curve import CURVES
     from vsek.sim.house import generated, of_rules
     from vsek.sim.load import Habits
+    from vsek.sim.report import make_folder
     from vsek.sim.scenario import Scenario, Task, day, run_all
 
     rivals = ["vsek", *dict.fromkeys(_rival(name) for name in against or ("polling", "pool"))]
@@ -162,6 +164,8 @@ def sim(
         seed=seed,
         warm_up=0 if calls_per_day is not None else min(calls // 10, 2_000),
     )
+    if out is not None:
+        make_folder(out)
     tallies = dict(
         zip(rivals, run_all([Task(scenario, rival) for rival in rivals], jobs), strict=True)
     )
@@ -174,6 +178,9 @@ def sim(
         output.json([_as_data(table) for table in tables])
     else:
         _print(tables, scenario)
+    why = compare.too_short(scenario, tallies)
+    if why:
+        output.hint(why)
     if out is not None:
         _write(out, tables, compare.charts(scenario, tallies))
 
@@ -193,7 +200,7 @@ def study(
 ) -> None:
     """Repeat the experiments of docs/acd-figures.md; all of them take half an hour."""
     from vsek.sim import study as studies
-    from vsek.sim.report import draw, markdown
+    from vsek.sim.report import draw, make_folder, markdown
 
     unknown = [name for name in names or () if name not in _STUDIES]
     if unknown:
@@ -203,16 +210,17 @@ def study(
             value=unknown[0],
             remedy=f"Choose from: {', '.join(_STUDIES)}",
         )
-    folder = _folder(out)
+    if out is not None:
+        make_folder(out)
     for name in names or _STUDIES:
         section: Section = studies.conduct(name, calls, jobs)
         text = markdown([section], ".")
-        if folder is None:
+        if out is None:
             typer.echo(text)
             continue
-        draw(section.charts, folder)
-        output.write(folder / f"{name}.md", text)
-        output.hint(f"{folder / name}.md")
+        draw(section.charts, out)
+        output.write(out / f"{name}.md", text)
+        output.hint(f"{out / name}.md")
 
 
 @app.command("bench")
@@ -289,24 +297,7 @@ def _as_data(table: Table) -> dict[str, object]:
 def _write(out: Path, tables: list[Table], charts: list[Chart]) -> None:
     from vsek.sim.report import Section, draw, markdown
 
-    folder = _folder(out)
-    assert folder is not None  # it was given
-    draw(charts, folder)
+    draw(charts, out)
     section = Section("Simulation", "", tables, charts)
-    output.write(folder / "report.md", markdown([section], "."))
-    output.hint(f"Written to {folder}: report.md and {len(charts)} charts")
-
-
-def _folder(out: Path | None) -> Path | None:
-    if out is None:
-        return None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{out} cannot be made: {error.strerror}",
-            field="--out",
-            value=str(out),
-            remedy="Name a folder that you may write",
-        ) from None
-    return out
+    output.write(out / "report.md", markdown([section], "."))
+    output.hint(f"Written to {out}: report.md and {len(charts)} charts")

@@ -12,6 +12,9 @@ from vsek.sim.scenario import Scenario
 
 WORST = 10
 """So many clients are listed."""
+SETTLED = 20
+"""An agent must have been there for as long as this many calls take before the share of the time
+that is spent with calls tells more than how a house that was empty fills up."""
 
 
 def side_by_side(scenario: Scenario, tallies: dict[str, Tally]) -> Table:
@@ -36,7 +39,7 @@ def side_by_side(scenario: Scenario, tallies: dict[str, Tally]) -> Table:
             *(_percent(total.short / max(1, total.calls)) for total in totals.values()),
         ],
         ["served otherwise", *(f"{total.diverted:,}" for total in totals.values())],
-        ["occupancy", *(_percent(tally.occupancy) for tally in tallies.values())],
+        ["occupancy", *(_occupancy(scenario, tally) for tally in tallies.values())],
         ["offers per call", *(_offers(tally) for tally in tallies.values())],
     ]
     if any(tally.reach.callers for tally in tallies.values()):
@@ -54,6 +57,28 @@ def side_by_side(scenario: Scenario, tallies: dict[str, Tally]) -> Table:
         }
         rows = [[*row, told.get(row[0], "")] for row in rows]
     return Table("", columns, rows)
+
+
+def too_short(scenario: Scenario, tallies: dict[str, Tally]) -> str:
+    """Why there is no occupancy, in a sentence; empty where there is."""
+    if all(_settled(scenario, tally) for tally in tallies.values()):
+        return ""
+    return (
+        "No occupancy: agents were there for less time than "
+        f"{SETTLED} calls take ({_s(_settled_s(scenario))}). Give more --calls."
+    )
+
+
+def _settled_s(scenario: Scenario) -> float:
+    return SETTLED * scenario.habits.handling_s
+
+
+def _settled(scenario: Scenario, tally: Tally) -> bool:
+    return tally.mean_present_s >= _settled_s(scenario)
+
+
+def _occupancy(scenario: Scenario, tally: Tally) -> str:
+    return _percent(tally.occupancy) if _settled(scenario, tally) else "-"
 
 
 def by_group(scenario: Scenario, tally: Tally) -> Table:

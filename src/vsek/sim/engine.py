@@ -11,6 +11,10 @@ them. Nothing is random here: whatever is, comes from :class:`vsek.sim.load.Load
 
 The callers' first calls come from an iterator in the order of their arrival and never stand in the
 heap, so that a run of millions of calls takes the memory of those that are under way.
+
+How long agents are there, and busy, is counted up to the last of those arrivals: after it the house
+empties, and whoever still talks does so outside of the time that is measured. For the same reason a
+talk that outlasts a shift counts only while the shift lasts.
 """
 
 from __future__ import annotations
@@ -39,12 +43,14 @@ class Distribution(Protocol):
 class _Desk:
     """One agent, as the simulation sees them."""
 
-    __slots__ = ("free_at", "present", "since")
+    __slots__ = ("busy_until", "counted", "free_at", "present")
 
     def __init__(self) -> None:
         self.present = False
         """Signed in and not paused."""
-        self.since = 0.0
+        self.counted = 0.0
+        """Up to when the tally has the agent's time."""
+        self.busy_until = 0.0
         self.free_at = 0.0
         """When the call that rings or is talked with, its wrap-up, or parking will be over."""
 
@@ -79,6 +85,8 @@ class Engine:
         self._number = 0
         self._to_call_again = 0
         """How many callers will call again."""
+        self._closed = False
+        """Nobody calls for the first time any more; agents' time no longer counts."""
         self._timers: dict[str, int] = {}
         self._desks = {agent_id: _Desk() for agent_id in house.agents}
         self._at_once = not (self._habits.answer_s or self._habits.refuses or self._habits.misses)
@@ -99,23 +107,23 @@ class Engine:
         heap, start = self._heap, self._start
         callers = self._load.callers()
         caller = next(callers, None)
-        closes = self._start
         while heap or caller is not None:
             if caller is None and not (self.live or self.talking or self._to_call_again):
                 break
             if caller is not None:
                 arrival = start + caller.arrival
                 if not heap or arrival < heap[0][0]:
-                    caller.arrival = self.now = closes = arrival
+                    caller.arrival = self.now = arrival
                     caller.quiet = caller.number < self._quiet
                     self._arrive(caller)
                     caller = next(callers, None)
+                    if caller is None:
+                        self._close()
                     continue
             self.now, _, happens, what = heappop(heap)
             happens(what)
         for waiting in list(self.live.values()):
             self._leave(waiting, served=False)  # would wait for ever: nobody comes any more
-        self._close(closes)
         return self.tally
 
     def _at(self, when: float, happens: Callable[[Any], None], what: object) -> None:
@@ -217,27 +225,33 @@ class Engine:
 
     def _be_there(self, agent_id: AgentId) -> None:
         desk = self._desks[agent_id]
-        desk.present, desk.since = True, self.now
+        desk.present, desk.counted = True, self.now
         self._tell(ev.AgentReadied(agent_id))
 
     def _pause(self, agent_id: AgentId) -> None:
-        desk = self._desks[agent_id]
-        desk.present = False
-        self._was_there(agent_id, self.now)
+        self._count(agent_id)
+        self._desks[agent_id].present = False
         self._tell(ev.AgentPaused(agent_id, "away"))
 
-    def _close(self, now: float) -> None:
-        for agent_id, desk in self._desks.items():
-            if desk.present:
-                self._was_there(agent_id, now)
+    def _close(self) -> None:
+        for agent_id in self._desks:
+            self._count(agent_id)
+        self._closed = True
 
-    def _was_there(self, agent_id: AgentId, until: float) -> None:
-        present_s, since = self.tally.present_s, self._desks[agent_id].since
-        present_s[agent_id] = present_s.get(agent_id, 0.0) + max(0.0, until - since)
+    def _count(self, agent_id: AgentId) -> None:
+        """Write down how long the agent has been there, and busy, up to now."""
+        desk = self._desks[agent_id]
+        if not desk.present or self._closed:
+            return
+        present_s, busy_s = self.tally.present_s, self.tally.busy_s
+        present_s[agent_id] = present_s.get(agent_id, 0.0) + self.now - desk.counted
+        busy = max(0.0, min(self.now, desk.busy_until) - desk.counted)
+        busy_s[agent_id] = busy_s.get(agent_id, 0.0) + busy
+        desk.counted = self.now
 
     def _is_busy(self, agent_id: AgentId, seconds: float) -> None:
-        busy_s = self.tally.busy_s
-        busy_s[agent_id] = busy_s.get(agent_id, 0.0) + seconds
+        self._count(agent_id)
+        self._desks[agent_id].busy_until = self.now + seconds
 
     # Offers
 
@@ -254,6 +268,7 @@ class Engine:
         caller.offers += 1
         rules = self._house.rules
         if fate is Fate.MISSED:
+            self._is_busy(offer.agent_id, rules.ring_timeout_s)
             desk.free_at = self.now + rules.ring_timeout_s + rules.rona_park_s
             return
         at = self.now + min(after_s, 0.99 * rules.ring_timeout_s)
@@ -271,6 +286,7 @@ class Engine:
         assert caller.agent_id is not None  # it rang there
         park_s = self._house.rules.rona_park_s
         missed = effect.reason is fx.Withdrawal.NO_ANSWER
+        self._is_busy(caller.agent_id, 0.0)
         self._desks[caller.agent_id].free_at = self.now + (park_s if missed else 0.0)
 
     def _answered(self, effect: fx.Answered) -> None:

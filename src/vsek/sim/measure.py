@@ -93,10 +93,10 @@ class Tally:
     def __init__(self, within_s: float = 20.0) -> None:
         self.within_s = within_s
         self.by_client: dict[ClientId, Figures] = {}
-        self.busy_s: dict[AgentId, float] = {}
-        """Time that each agent spent with calls: ringing, talk and wrap-up."""
         self.present_s: dict[AgentId, float] = {}
-        """Time that each agent was signed in and not paused."""
+        """Time that each agent was signed in and not paused, up to the last first call."""
+        self.busy_s: dict[AgentId, float] = {}
+        """Of that time, what each agent spent with calls: ringing, talk and wrap-up."""
         self.slots: dict[int, Slot] = {}
         """By the number of the ``SLOT_S`` in which a call arrived, from the start."""
         self.offers = 0
@@ -134,6 +134,11 @@ class Tally:
             if client_id in self.by_client:
                 result += self.by_client[client_id]
         return result
+
+    @property
+    def mean_present_s(self) -> float:
+        """How long an agent was there on average."""
+        return sum(self.present_s.values()) / len(self.present_s) if self.present_s else 0.0
 
     @property
     def occupancy(self) -> float:

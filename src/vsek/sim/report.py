@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,18 +75,42 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def draw(charts: Sequence[Chart], folder: Path) -> list[Path]:
-    """Write each chart to ``folder`` as SVG; the same chart gives the same file. Raises
-    ``InputError`` when matplotlib is not there or the folder cannot be written."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError:
+def make_folder(folder: Path) -> None:
+    """A folder for charts, made if it is not there; to be called before anything takes time.
+    Raises ``InputError`` when it cannot be written, or when matplotlib is not there."""
+    if find_spec("matplotlib") is None:
         raise InputError(
             "Charts need matplotlib, which is not installed",
             field="--out",
             remedy="pip install 'vsek[charts]', or leave --out away for the tables alone",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"{folder} is a file",
+            field="--out",
+            value=str(folder),
+            remedy="Name a folder: several files are written to it",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Rights alone do not tell: a disk may be read-only or full.
+        with tempfile.NamedTemporaryFile(dir=folder) as trial:
+            trial.write(b"x")
+    except OSError as error:
+        raise InputError(
+            f"Nothing can be written to {folder}: {error.strerror}",
+            field="--out",
+            value=str(folder),
+            remedy="Name a folder that you may write",
         ) from None
+
+
+def draw(charts: Sequence[Chart], folder: Path) -> list[Path]:
+    """Write each chart to ``folder`` (see :func:`make_folder`) as SVG; the same chart gives the
+    same file. Raises ``InputError`` when the folder cannot be written."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     settings: Any = {  # matplotlib's own names
         "svg.hashsalt": "vsek",
         "svg.fonttype": "none",

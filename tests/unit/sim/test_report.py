@@ -128,6 +128,15 @@ def test_side_by_side() -> None:
     assert max(map(len, told.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("calls", ["1", "2", "5", "20"])
+def test_a_run_of_few_calls_has_no_occupancy(calls: str) -> None:
+    code, told, why = sim("--calls", calls, "--agents", "2", "--clients", "3", "--groups", "2")
+    assert code == 0
+    (row,) = (line.split() for line in told.splitlines() if line.startswith("occupancy"))
+    assert row[:4] == ["occupancy", "-", "-", "-"]
+    assert "agents were there for less time than 20 calls take (2400.0 s)" in why
+
+
 def test_as_json_with_charts(tmp_path: Path) -> None:
     out = tmp_path / "new" / "folder"
     code, told, _ = sim(
@@ -161,7 +170,11 @@ def test_rules_of_a_file(tmp_path: Path) -> None:
         (["--rules", "/nowhere"], "cannot be read"),
         (["--rules", "/nowhere", "--widen", "5"], "file of rules says"),
         (["--rules", "/nowhere", "--groups", "3"], "file of rules says"),
-        (["--out", "/proc/x", "--calls", "20"], "cannot be made"),
+        (["--out", "/proc/x", "--calls", "1000000"], "Nothing can be written to /proc/x"),
+        (["--out", __file__, "--calls", "1000000"], "is a file"),
+        (["study", "--out", __file__], "is a file"),
+        (["--talk", "nan"], "greater than or equal to 1"),
+        (["--wrap-up", "inf"], "--wrap-up is not a number"),
         (["study", "x"], "No study"),
     ],
 )
