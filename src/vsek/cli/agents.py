@@ -117,7 +117,11 @@ def ready(ctx: typer.Context, agent_id: _AgentId, folder: Folder = None) -> None
         async with Control(settings) as control:
             return await control.ready(agent_id)
 
-    _state(agent_id, run.wait(work()))
+    answer = run.wait(work())
+    _state(agent_id, answer)
+    why = _no_calls_yet(agent_id, answer, live.sip_address(settings))
+    if why:
+        output.hint(why)
 
 
 @app.command("pause")
@@ -141,6 +145,22 @@ def _state(agent_id: str, answer: dict[str, Any]) -> None:
     state = answer.get("state")
     later = "; the pause begins after the wrap-up" if answer.get("pause_wanted") else ""
     typer.echo(f"Agent {agent_id}: {output.shown(state) if state else 'done'}{later}")
+
+
+def _no_calls_yet(agent_id: str, answer: dict[str, Any], sip: str) -> str:
+    """Why an agent who was made ready gets no call all the same, and what to do about it."""
+    state = answer.get("state")
+    if state == "talking":
+        return "The next call comes after this talk and its wrap-up."
+    if state != "logged_out":
+        return ""
+    where = f"{sip} (UDP)" if sip else "your Asterisk"
+    return (
+        f"No softphone is registered for {agent_id}, so no call can reach them. They are ready as "
+        "soon as one is.\n"
+        f"  remedy: Register a softphone at {where}: user {agent_id}, and the secret that "
+        "'vsek agent add' showed. If it says that it is registered: vsek doctor"
+    )
 
 
 def _doing(row: dict[str, Any]) -> str | None:

@@ -141,6 +141,25 @@ def test_a_pause_that_follows_on_a_talk(capsys: pytest.CaptureFixture[str]) -> N
     assert agents._doing({"state": None, "pause_wanted": None}) is None
 
 
+@pytest.mark.parametrize(
+    ("sip", "where"), [("127.0.0.1:5060", "at 127.0.0.1:5060 (UDP):"), ("", "at your Asterisk:")]
+)
+def test_an_agent_without_a_softphone_is_told_what_is_missing(sip: str, where: str) -> None:
+    told = agents._no_calls_yet("anna", {"state": "logged_out", "reachable": False}, sip)
+    assert told.startswith("No softphone is registered for anna, so no call can reach them.")
+    assert f"remedy: Register a softphone {where} user anna" in told
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("ready", ""), ("offered", ""), ("talking", "The next call comes after this talk")],
+)
+def test_an_agent_who_was_made_ready(state: str, told: str) -> None:
+    said = agents._no_calls_yet("anna", {"state": state}, "")
+    assert said.startswith(told)
+    assert bool(said) == bool(told)
+
+
 def test_ctrl_c_while_the_program_loads() -> None:
     # Whatever the program imports first is where Ctrl-C comes.
     code = (
