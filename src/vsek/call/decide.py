@@ -15,6 +15,7 @@ from vsek.acd import events as acd_events
 from vsek.acd.decide import match, take
 from vsek.acd.hours import is_open
 from vsek.acd.known import Why
+from vsek.acd.waiting import CALL_TIMER
 from vsek.call import effects as do
 from vsek.call import events as ev
 from vsek.call import script
@@ -70,6 +71,7 @@ def decide(state: State, event: ev.Event, now: float) -> list[do.Effect]:
             _directory_changed(desk, event.directory)
         case ev.Reconciled():
             reconcile(desk, event, happen)
+            _catch_up(desk)
         case _:
             assert_never(event)
     _carry_out(desk, match(state.acd, now))
@@ -449,6 +451,14 @@ def _timer_due(desk: Desk, event: acd_events.TimerDue) -> None:
         happen(desk, desk.state.calls[call_id], Happening.GUARD_DUE)
     else:
         distribute(desk, event)
+
+
+def _catch_up(desk: Desk) -> None:
+    """Look at the callers for whom something fell due meanwhile (a circle opens, the agent did not
+    come in time) before the timers do: callers who came later are about to be told of."""
+    for name, (generation, deadline) in list(desk.state.timers.items()):
+        if name.startswith(CALL_TIMER) and deadline <= desk.now:
+            _timer_due(desk, acd_events.TimerDue(name, generation))
 
 
 def _directory_changed(desk: Desk, directory: Directory) -> None:

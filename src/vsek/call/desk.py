@@ -85,23 +85,24 @@ def wrap_up_s(desk: Desk, call: Call) -> float:
 
 
 def queue(desk: Desk, call: Call) -> None:
-    """Ask the distribution for an agent."""
+    """Ask the distribution for an agent; who was queued before keeps the place."""
     assert call.script is not None
     desk.distribute(
         desk,
         acd_events.CallQueued(
             call.call_id,
             call.script.client_id,
-            call.received_at,
+            call.received_at if call.place is None else call.place,
             wrap_up_s(desk, call),
             call.offers,
             call.caller_key,
             call.caller_number in call.script.vip,
             call.known,
-            # Once: who lost the agent after all has waited for one.
-            sure=call.sure and not call.offers,
+            # Once: who is queued again has been kept, or had somebody.
+            sure=call.sure and call.place is None,
         ),
     )
+    call.place = desk.state.acd.calls[call.call_id].arrival
 
 
 def answer(desk: Desk, call: Call) -> None:
@@ -200,8 +201,9 @@ _QUEUED = frozenset(
 def let_go(desk: Desk, call: Call, *, served: bool = False, cut: bool = False) -> None:
     """Out of the queue, or away from the agent; and out of the bridge.
 
-    ``served``: the caller got something else instead of an agent. ``cut``: the talk was broken by a
-    fault. Who was neither served nor talked to the end keeps the place when calling again soon.
+    ``served``: the caller got something else instead of an agent. ``cut``: there was an agent, but
+    the two did not talk, or a fault broke it. Who was neither served nor talked to the end keeps
+    the place when calling again soon.
     """
     leg = call.leg
     drop_forward(desk, call)
@@ -251,7 +253,8 @@ def close(
         )
     )
     desk.arm_guard(call, GUARD_ENDED_S)
-    let_go(desk, call, served=outcome not in _UNSERVED, cut=reason in _BROKEN)
+    unserved = outcome in _UNSERVED
+    let_go(desk, call, served=not unserved, cut=unserved or reason in _BROKEN)
     call.stage = Stage.ENDED
     if not call.caller_gone:
         desk.do(do.Hangup(call.call_id, call.channel_id, LOOP if reason == LOOP else "normal"))

@@ -240,6 +240,9 @@ class Call(msgspec.Struct):
     """How long that was expected to take, when the call began to wait."""
     caller_key: str = ""
     """By which the caller is told who calls again soon; empty: not at all."""
+    place: float | None = None
+    """The arrival that counts (Unix seconds), once it was queued: earlier than ``received_at`` for
+    one who calls again soon."""
     known: tuple[AgentId, ...] = ()
     """Agents who know the matter, the best first."""
     sure: bool = False

@@ -253,8 +253,7 @@ def _back_to_queue(desk: Desk, call: Call, leg: Leg, why: str) -> None:
     call.briefing_id = ""
     desk.step(call, "agent_lost", agent=leg.agent_id, reason=why)
     drop_leg(desk, call, leg, "normal")
-    # Cut: a place that was inherited from an earlier call is inherited by the queueing below.
-    desk.distribute(desk, acd_events.AgentReleased(call.call_id, leg.agent_id, cut=True))
+    desk.distribute(desk, acd_events.AgentReleased(call.call_id, leg.agent_id))
     # The caller may be in the bridge already: out of it, the next offer makes a new one.
     desk.do(do.DestroyBridge(call.call_id, call.channel_id, call.bridge_id))
     call.bridge_id = ""

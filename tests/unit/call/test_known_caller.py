@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.call.book import GREET, RING, directory
+from tests.unit.call.book import GREET, OUTSIDE, RING, directory
 from tests.unit.call.house import House
 from tests.unit.call.steps import ANNA, BERT, CALLER, CARL, K1, K2, LEG
 
 from vsek.acd.effects import Offer
 from vsek.acd.known import Why
-from vsek.acd.rules import ClientRules, Rules
+from vsek.acd.rules import Action, ClientRules, Rules, Treatment
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call.desk import Desk, close
@@ -126,6 +126,37 @@ def test_and_goes_to_the_next_when_the_client_s_time_is_over() -> None:
 def test_who_is_not_known_for_certain_waits_for_nobody() -> None:
     assert not waits(busy(HOLDS, **recognised(ANNA, sure=False, why=Why.NAME)))
     assert not waits(busy(Rules(), **recognised(ANNA)))
+
+
+def test_who_comes_while_nobody_is_there_is_not_before_whom_was_kept_too_long() -> None:
+    made = busy(HOLDS, **recognised(ANNA))
+    assert waits(made)
+    made.disconnect()
+    made.restart()
+    made.now += 20  # as long as no timer runs either
+    made.asterisk.call(GREET)
+    made.reconnect()
+    made.recovered()
+    made.settle()
+    assert offered(made) == [ANNA, BERT]
+    assert made.state.calls[K2].leg is not None
+
+
+def test_who_lost_the_client_s_number_is_kept_for_nobody_again() -> None:
+    clients = {
+        ClientId("ring"): ClientRules(
+            hold_s=60.0, treatments=(Treatment(Action.FORWARD, OUTSIDE, after_s=5.0),)
+        )
+    }
+    made = busy(Rules(clients=clients), **recognised(ANNA))
+    made.timer()
+    made.settle()
+    assert waits(made)
+    forward = ChannelId("vsekcall-k2-f1")
+    made.asterisk.pick_up(forward)
+    made.asterisk.end(forward)
+    made.settle()
+    assert made.state.calls[K2].legs[ChannelId("vsekcall-k2.1")].agent_id == BERT
 
 
 def test_who_lost_the_agent_is_kept_for_nobody_again() -> None:
@@ -274,6 +305,39 @@ def test_who_was_gone_when_nobody_looked_may_have_been_cut_off() -> None:
     made.settle()
     assert made.closed[K1].reason == "found_gone"
     assert len(made.state.acd.recent) == 1
+
+
+def test_who_hangs_up_before_the_agent_was_heard_keeps_the_place() -> None:
+    made = house(ANNA)
+    call(made)
+    began = made.now
+    made.asterisk.pick_up(LEG)
+    made.deliver()
+    made.asterisk.end(CALLER)
+    made.deliver()
+    made.settle()
+    closed = made.closed[K1]
+    assert (closed.outcome, closed.stage) == (Outcome.ABANDONED, Stage.CONNECTING)
+    again(made)
+    assert place_of(made) == began
+
+
+def test_a_place_outlives_the_loss_of_the_client_s_number() -> None:
+    treatments = (Treatment(Action.FORWARD, OUTSIDE, after_s=5.0),)
+    made = house(rules=Rules(clients={ClientId("ring"): ClientRules(treatments=treatments)}))
+    call(made)
+    began = made.now
+    made.asterisk.end(CALLER)
+    made.settle()
+    again(made)
+    made.timer()
+    made.settle()
+    forward = ChannelId("vsekcall-k2-f1")
+    made.asterisk.pick_up(forward)
+    made.asterisk.end(forward)
+    made.settle()
+    assert made.kinds[K2].count("forward_failed") == 1
+    assert place_of(made) == began
 
 
 def test_a_place_outlives_the_loss_of_the_agent() -> None:
