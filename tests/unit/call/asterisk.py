@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.unit.call.book import BUSY_LINE
 
@@ -22,12 +23,14 @@ from vsek.domain.ledger import Served
 @dataclass
 class Channel:
     """``jobs`` are playbacks and recordings in their order: a channel does one after the other,
-    and nothing else meanwhile. ``did`` is what a caller dialled, ``number`` what we did."""
+    and nothing else meanwhile. ``did`` is what a caller dialled, ``shown`` the caller's number,
+    ``number`` what we dialled."""
 
     state: str
     agent: AgentId | None = None
     number: str = ""
     did: str = ""
+    shown: str = ""
     dialled: bool = False
     ringback: bool = False
     music: str = ""
@@ -86,14 +89,17 @@ class Asterisk:
 
     # People
 
-    def call(self, did: str, **more: object) -> ChannelId:
+    def call(self, did: str, caller_number: str = "", **more: Any) -> ChannelId:
         self.calls += 1
         channel_id = ChannelId(f"1700000000.{self.calls}")
-        self.channels[channel_id] = Channel("Ring", did=did, began_at=self.now)
-        self.report(
-            ev.CallArrived(CallId(f"k{self.calls}"), channel_id, (did,), **more)  # type: ignore[arg-type]
-        )
+        self.channels[channel_id] = Channel("Ring", did=did, shown=caller_number, began_at=self.now)
+        self.report(self.arrival(CallId(f"k{self.calls}"), channel_id, **more))
         return channel_id
+
+    def arrival(self, call_id: CallId, channel_id: ChannelId, **more: Any) -> ev.CallArrived:
+        """What the dialplan tells of a caller who is there."""
+        channel = self.channels[channel_id]
+        return ev.CallArrived(call_id, channel_id, (channel.did,), channel.shown, **more)
 
     def ring(self, channel_id: ChannelId) -> None:
         self.channels[channel_id].state = "Ringing"
@@ -129,7 +135,7 @@ class Asterisk:
             served = Served.FALLBACK
         self.ledger.append(
             ev.LedgerTold(
-                ev.CallArrived(call_id, channel_id, (channel.did,)),
+                ev.CallArrived(call_id, channel_id, (channel.did,), channel.shown),
                 channel.began_at,
                 self.now,
                 served,

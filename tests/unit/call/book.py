@@ -12,6 +12,7 @@ from vsek.domain.ids import AgentId, ClientId
 RING, GREET, MUTE, CLOSED, UNKNOWN = "+4910", "+4920", "+4930", "+4940", "+4999"
 SCREEN, KEYS = "+4950", "+4960"
 TREAT, TREAT_RING, TREAT_NOW = "+4970", "+4980", "+4971"
+HOLD, HOLD_TREAT = "+4972", "+4973"
 OUTSIDE, BUSY_LINE = "+4930111222", "+4930111333"
 """Numbers of clients' own, to which calls are forwarded."""
 AGENTS = tuple(AgentId(name) for name in ("anna", "bert", "carl"))
@@ -30,7 +31,7 @@ def _client(name: str, policy: str, greeting: str = "", **more: object) -> Clien
     )
 
 
-TREATMENTS = {
+CLIENTS = {
     ClientId("treat"): ClientRules(
         treatments=(
             Treatment(Action.ANNOUNCE, "sound:/soon", after_s=5.0, every_s=20.0),
@@ -54,7 +55,16 @@ TREATMENTS = {
             Treatment(Action.VOICEMAIL, nobody=True, after_s=2.0),
         )
     ),
+    ClientId("hold"): ClientRules(hold_s=12.0),
+    ClientId("hold-treat"): ClientRules(
+        hold_s=20.0,
+        treatments=(
+            Treatment(Action.ANNOUNCE, "sound:/soon", after_s=5.0),
+            Treatment(Action.CALLBACK, after_s=10.0),
+        ),
+    ),
 }
+"""Rules for each of them; callers who are known are kept by two."""
 _SPOKEN = (
     *(
         "closed",
@@ -93,6 +103,8 @@ def directory(
         _client("treat", "greet", "sound:/greeting"),
         _client("treat-ring", "ring"),
         _client("treat-now", "greet", "sound:/greeting"),
+        _client("hold", "ring"),
+        _client("hold-treat", "greet"),
         _client("closed", "greet", "sound:/x", hours=(OpenSpan(frozenset({6}), 0, 60),)),
     ]
     return Directory(
@@ -107,11 +119,13 @@ def directory(
             TREAT: ClientId("treat"),
             TREAT_RING: ClientId("treat-ring"),
             TREAT_NOW: ClientId("treat-now"),
+            HOLD: ClientId("hold"),
+            HOLD_TREAT: ClientId("hold-treat"),
         },
         forwarders={"+49777": ClientId("ring")},
         agents={agent_id: AgentEntry(agent_id, agent_id.title(), "de") for agent_id in agents},
         announcements={**SOUNDS, "unknown_number.de": "sound:/unknown", "tone": "sound:/tone"},
-        rules=msgspec.structs.replace(rules or Rules(), clients=TREATMENTS),
+        rules=msgspec.structs.replace(rules or Rules(), clients=CLIENTS),
         outbound=Outbound("+49309999", 10.0),
         wrap_up_s=wrap_up_s,
     )

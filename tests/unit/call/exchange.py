@@ -9,18 +9,22 @@ Decisions are counted over all lives, so a second cut can hit the recovery from 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 from tests.unit.call.asterisk import Asterisk
 from tests.unit.call.house import House
 from tests.unit.call.invariants import after_decision, when_quiet
+from tests.unit.call.places import Places
 
+from vsek.acd.known import Talk, recognise
 from vsek.call import effects as do
 from vsek.call import events as ev
-from vsek.call.decide import decide
+from vsek.call.decide import decide, find_client
 from vsek.call.model import Directory, State
 from vsek.domain.ids import ChannelId
+from vsek.domain.outcomes import Outcome
 from vsek.domain.records import (
     CallClosed,
     CallOpened,
@@ -29,6 +33,7 @@ from vsek.domain.records import (
     Record,
     RecordingMade,
 )
+from vsek.domain.talks import TALK_MIN_S, PastTalk
 
 _TELLS_OF_RECORDING = ("sound:/recorded", "sound:/voicemail")
 _RECORDS = (CallOpened, CallStep, CallClosed, NoteDueMoved, RecordingMade)
@@ -87,6 +92,9 @@ class Exchange(House):
         self.number = self.saved = self.shipped = 0
         self.writer: list[tuple[int, Record]] = []
         self.database: dict[tuple[object, ...], Record] = {}
+        self.places = Places()
+        self.past: list[PastTalk] = []
+        """Talks of the days before."""
         super().__init__(book)
         self.asterisk = Watched()
 
@@ -95,9 +103,12 @@ class Exchange(House):
         if cut is not None and cut.effects < 0:
             self.sizes.append(0)
             raise Crash
+        if isinstance(event, ev.CallArrived):
+            event = self._recognised(event)
         self.journal.append((event, self.now))
         self.number += 1
         effects = decide(self.state, event, self.now)
+        self.places.decided(self.state.acd, effects, self.now)
         self.sizes.append(len(effects))
         for done, effect in enumerate(effects):
             if cut is not None and done == cut.effects:
@@ -120,12 +131,51 @@ class Exchange(House):
         if isinstance(effect, _RECORDS):
             self.writer.append((self.number, effect))
         if isinstance(effect, CallStep) and effect.kind == "offered":
-            # Gone again, if its caller was found gone too.
-            calls, offered = self.state.calls, self.state.calls.get(effect.call_id)
-            waiting = [q.call_id for q in self.state.acd.calls.values() if q.agent_id is None]
-            assert offered is None or not any(
-                calls[call_id].received_at < offered.received_at for call_id in waiting
-            ), "somebody was overtaken"
+            self._check_turn(effect)
+
+    def _check_turn(self, offered: CallStep) -> None:
+        """Nobody is overtaken but by those whom the agent knows, and while being kept for one."""
+        waiting = [q for q in self.state.acd.calls.values() if q.agent_id is None]
+        # Gone again, if its caller was found gone too.
+        if offered.call_id in self.state.calls and "known" not in offered.detail:
+            place = self.places.of[offered.call_id]
+            assert all(q.held or self.places.of[q.call_id] >= place for q in waiting), "overtaken"
+        for call in waiting:
+            kept_s = self.now - call.queued_at
+            assert not call.held or kept_s < self.state.acd.rules.client(call.client_id).hold_s
+
+    def _recognised(self, arrival: ev.CallArrived) -> ev.CallArrived:
+        """As ``acquaintance.py``, whose memory is filled from the database after a start."""
+        client, _ = find_client(self.state.directory, arrival.dids, arrival.forwarded_by)
+        if client is None or not arrival.caller_number:
+            return arrival
+        caller = client.client_id, arrival.caller_number
+        talks = [
+            Talk(talk.ended_at, talk.agent_id)
+            for talk in (*self.past, *self._talks())
+            if (talk.client_id, talk.number) == caller
+        ]
+        found = recognise(talks, (), "", self.now)
+        return msgspec.structs.replace(
+            arrival, known=found.agents, sure=found.sure, recognised=found.why
+        )
+
+    def _talks(self) -> Iterator[PastTalk]:
+        records = [*self.database.values(), *(record for _, record in self.writer)]
+        opened = {one.call_id: one for one in records if isinstance(one, CallOpened)}
+        for end in records:
+            if isinstance(end, CallClosed) and end.agent_id and end.answered_at is not None:
+                caller = opened[end.call_id]
+                long = end.ended_at - end.answered_at >= TALK_MIN_S
+                if long and end.outcome is Outcome.ANSWERED and caller.client_id is not None:
+                    yield PastTalk(
+                        end.call_id,
+                        caller.client_id,
+                        end.ended_at,
+                        end.agent_id,
+                        caller.caller_number,
+                        "",
+                    )
 
     def settle(self) -> None:
         while self.connected and (self.lanes or self.replies or self.asterisk.events):

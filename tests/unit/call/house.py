@@ -237,9 +237,12 @@ class House:
         for number, channel_id in enumerate(unseen):
             call_id = CallId(f"r{len(self.opened)}-{number}")
             # It may have hung up since; that is held back with the other events.
-            channel = self.asterisk.channels.get(channel_id)
-            did = channel.did if channel is not None else RING
-            self.decide(ev.CallArrived(call_id, channel_id, (did,)))
+            there = channel_id in self.asterisk.channels
+            self.decide(
+                self.asterisk.arrival(call_id, channel_id)
+                if there
+                else ev.CallArrived(call_id, channel_id, (RING,))
+            )
         for agent_id in self.state.acd.agents:
             self.decide(AgentReachable(agent_id, agent_id in self.asterisk.registered))
 

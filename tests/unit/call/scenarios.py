@@ -9,6 +9,8 @@ from tests.unit.call.book import (
     AGENTS,
     CLOSED,
     GREET,
+    HOLD,
+    HOLD_TREAT,
     KEYS,
     MUTE,
     RING,
@@ -24,7 +26,7 @@ from vsek.acd.events import AgentPaused, AgentReadied
 from vsek.domain.outcomes import Finding
 
 ANNA, BERT, CARL = AGENTS
-NUMBER = "+49301234567"
+NUMBER, OTHER = "+49301234567", "+49307654321"
 
 
 def ring(sim: Sim) -> None:
@@ -240,6 +242,146 @@ def forward_beside_an_agent(sim: Sim) -> None:
     sim.manners[ANNA].extend(["answer", "ignore", "ignore"])
 
 
+def kept_until_the_agent_is_free(sim: Sim) -> None:
+    """Others are served past the caller, who waits for Anna."""
+    sim.knows(ANNA, HOLD, NUMBER)
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(MUTE, talk_s=7.0))
+    sim.at(3.0, lambda: sim.exchange.register(BERT))
+    sim.dial(5.0, Caller(HOLD, number=NUMBER, talk_s=5.0))
+    sim.dial(6.0, Caller(GREET, talk_s=5.0, hangs_up=True))
+
+
+def kept_in_vain(sim: Sim) -> None:
+    """Anna talks for longer than the caller is kept for her."""
+    sim.knows(ANNA, HOLD, NUMBER)
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(RING, talk_s=30.0))
+    sim.at(3.0, lambda: sim.exchange.register(BERT))
+    sim.dial(5.0, Caller(HOLD, number=NUMBER, talk_s=5.0))
+    sim.dial(14.0, Caller(RING, number=OTHER, talk_s=5.0))
+
+
+def kept_and_gives_up(sim: Sim) -> None:
+    """Is kept again on the next call, at the place of the one before."""
+    sim.knows(ANNA, HOLD, NUMBER)
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(MUTE, talk_s=20.0))
+    sim.at(3.0, lambda: sim.exchange.register(BERT))
+    again = Caller(HOLD, number=NUMBER, talk_s=5.0)
+    sim.dial(5.0, Caller(HOLD, number=NUMBER, patience_s=8.0, again=again, again_after_s=4.0))
+
+
+def kept_for_two_who_do_not_come(sim: Sim) -> None:
+    """One vanishes in a talk, the other asks for a pause: Carl takes the call at once."""
+    sim.knows(ANNA, HOLD, NUMBER)
+    sim.knows(BERT, HOLD, NUMBER)
+    sim.agent(ANNA)
+    sim.agent(BERT)
+    for _ in range(2):
+        sim.dial(1.0, Caller(RING, talk_s=20.0))
+    sim.at(5.0, lambda: sim.exchange.register(CARL))
+    sim.dial(6.0, Caller(HOLD, number=NUMBER, talk_s=5.0))
+    sim.at(8.0, lambda: sim.exchange.register(ANNA, registered=False))
+    sim.ask(9.0, AgentPaused(BERT, "lunch"))
+    sim.at(40.0, lambda: sim.exchange.register(ANNA))
+
+
+def kept_and_not_taken(sim: Sim) -> None:
+    """Anna is free in time and lets it ring: the call is not kept for her again."""
+    sim.knows(ANNA, HOLD, NUMBER)
+    sim.agent(ANNA, "answer", "ignore")
+    sim.dial(1.0, Caller(MUTE, talk_s=5.0))
+    sim.at(3.0, lambda: sim.exchange.register(BERT))
+    sim.dial(5.0, Caller(HOLD, number=NUMBER, talk_s=5.0))
+
+
+def kept_and_told(sim: Sim) -> None:
+    """Hears announcements meanwhile; one would rather be called back, and phones again."""
+    for number in (NUMBER, OTHER):
+        sim.knows(ANNA, HOLD_TREAT, number)
+    sim.agent(ANNA)
+    sim.dial(1.0, Caller(MUTE, talk_s=30.0))
+    sim.at(3.0, lambda: sim.exchange.register(BERT))
+    sim.dial(5.0, Caller(HOLD_TREAT, number=OTHER, talk_s=5.0))
+    again = Caller(HOLD_TREAT, number=NUMBER, talk_s=5.0)
+    keys = {"sound:/callback": "1"}
+    sim.dial(5.5, Caller(HOLD_TREAT, number=NUMBER, presses=keys, again=again))
+
+
+def cut_off(sim: Sim) -> None:
+    """Phones again and is served before somebody who has waited since the first call."""
+    sim.agent(ANNA, "break")
+    again = Caller(MUTE, number=NUMBER, talk_s=5.0)
+    sim.dial(1.0, Caller(MUTE, number=NUMBER, again=again, again_after_s=3.0))
+    sim.dial(2.0, Caller(RING, number=OTHER, talk_s=8.0))
+    sim.dial(3.0, Caller(RING, talk_s=5.0))
+
+
+def cut_off_and_kept(sim: Sim) -> None:
+    """Phones again while Anna, who knows the matter now, is still in her wrap-up."""
+    sim.agent(ANNA, "break", "break")
+    again = Caller(HOLD, number=NUMBER, talk_s=5.0)
+    again = Caller(HOLD, number=NUMBER, again=again, again_after_s=2.0)
+    sim.dial(1.0, Caller(HOLD, number=NUMBER, again=again, again_after_s=2.0))
+    sim.at(5.0, lambda: sim.exchange.register(BERT))
+    sim.dial(11.0, Caller(RING, talk_s=5.0))
+
+
+def gives_up_and_phones_again(sim: Sim) -> None:
+    """Twice, and is before all who came after the first call."""
+    again = Caller(GREET, number=NUMBER, patience_s=90.0, talk_s=5.0)
+    again = Caller(GREET, number=NUMBER, patience_s=7.0, again=again)
+    sim.dial(1.0, Caller(GREET, number=NUMBER, patience_s=2.0, again=again))
+    sim.dial(2.0, Caller(GREET, number=OTHER, talk_s=5.0))
+    sim.dial(4.0, Caller(RING, number=NUMBER, talk_s=5.0))
+    sim.at(45.0, lambda: sim.exchange.register(ANNA))
+
+
+def gives_up_while_rung_for(sim: Sim) -> None:
+    sim.agent(ANNA, "ignore", "late")
+    again = Caller(RING, number=NUMBER, talk_s=5.0)
+    sim.dial(1.0, Caller(RING, number=NUMBER, patience_s=4.0, again=again, again_after_s=3.0))
+    sim.dial(2.0, Caller(RING, number=OTHER, talk_s=5.0))
+
+
+def gives_up_in_the_briefing(sim: Sim) -> None:
+    """Nobody was heard yet: the place is kept."""
+    sim.agent(ANNA)
+    again = Caller(SCREEN, number=NUMBER, talk_s=5.0)
+    first = Caller(SCREEN, number=NUMBER, patience_s=23.0, again=again, again_after_s=1.0)
+    sim.dial(1.0, first)
+    sim.dial(2.0, Caller(RING, number=OTHER, talk_s=5.0))
+
+
+def called_back_and_phones_again(sim: Sim) -> None:
+    """Who was promised to be called back has had something; who hung up before that has not."""
+    keys = {"sound:/callback": "1"}
+    again = Caller(TREAT_NOW, number=NUMBER, talk_s=5.0)
+    sim.dial(1.0, Caller(TREAT_NOW, number=NUMBER, presses=keys, again=again))
+    again = Caller(TREAT_NOW, number=OTHER, presses=keys)
+    sim.dial(1.5, Caller(TREAT_NOW, number=OTHER, patience_s=5.5, again=again, again_after_s=4.0))
+    sim.at(24.0, lambda: sim.exchange.register(ANNA))
+
+
+def left_a_message_and_phones_again(sim: Sim) -> None:
+    """The same of a message."""
+    again = Caller(TREAT_NOW, number=NUMBER, talk_s=5.0)
+    sim.dial(1.0, Caller(TREAT_NOW, number=NUMBER, again=again, again_after_s=3.0))
+    again = Caller(TREAT_NOW, number=OTHER, talk_s=5.0)
+    sim.dial(1.5, Caller(TREAT_NOW, number=OTHER, patience_s=10.0, again=again))
+    sim.at(26.0, lambda: sim.exchange.register(ANNA))
+
+
+def forwarded_in_vain_and_phones_again(sim: Sim) -> None:
+    """The client's number answers and is lost: the place of the first call is kept all the same."""
+    sim.numbers += ["drop", "ignore"]
+    again = Caller(TREAT, number=NUMBER, talk_s=5.0, patience_s=80.0)
+    sim.dial(1.0, Caller(TREAT, number=NUMBER, patience_s=8.0, again=again, again_after_s=3.0))
+    sim.dial(5.0, Caller(TREAT_NOW, number=OTHER, talk_s=5.0))
+    sim.at(60.0, lambda: sim.exchange.register(ANNA))
+
+
 def _said(*findings: Finding) -> deque[Finding]:
     return deque(findings)
 
@@ -265,6 +407,20 @@ SCENARIOS: dict[str, Callable[[Sim], None]] = {
             forward,
             forward_in_vain,
             forward_beside_an_agent,
+            kept_until_the_agent_is_free,
+            kept_in_vain,
+            kept_and_gives_up,
+            kept_for_two_who_do_not_come,
+            kept_and_not_taken,
+            kept_and_told,
+            cut_off,
+            cut_off_and_kept,
+            gives_up_and_phones_again,
+            gives_up_while_rung_for,
+            gives_up_in_the_briefing,
+            called_back_and_phones_again,
+            left_a_message_and_phones_again,
+            forwarded_in_vain_and_phones_again,
         ),
     )
 }

@@ -30,6 +30,7 @@ from vsek.domain.ids import OURS, RECORDINGS, AgentId, CallId, ChannelId
 from vsek.domain.ledger import Served
 from vsek.domain.outcomes import Finding, Outcome, Stage
 from vsek.domain.records import CallClosed, CallOpened, CallStep, RecordingMade
+from vsek.domain.talks import PastTalk
 from vsek.switchboard.sweep import owner_of
 
 SOUND_S = 4.0
@@ -40,6 +41,8 @@ DEAD_MAN_S = 15.0
 PATIENT_S = 12.0
 """How long an agent who picked up listens to nothing."""
 FALLBACK_S = 10.0
+BREAKS_S = 4.0
+"""How long a talk goes well whose agent's network breaks."""
 
 
 @dataclass
@@ -59,6 +62,9 @@ class Caller:
     """Keys pressed a second after the sound whose media begin so."""
     message: bool = True
     """Leaves a message where nobody else answers."""
+    again: Caller | None = None
+    """How the same caller phones again when this call is over, whatever became of it."""
+    again_after_s: float = 10.0
     talked_with: list[AgentId] = field(default_factory=list)
     talked_to: list[str] = field(default_factory=list)
     """Numbers of the client's own."""
@@ -88,6 +94,8 @@ class Sim:
         self.meanwhile: list[Caller] = []
         """They call when events flow again and the picture is not yet taken."""
         self.manners: dict[AgentId, deque[str]] = {agent_id: deque() for agent_id in AGENTS}
+        self.breaking: set[ChannelId] = set()
+        """Legs whose network breaks during the talk."""
         self.numbers: deque[str] = deque()
         """What clients' own numbers do; the same as agents."""
         self._plan: list[tuple[float, int, Callable[[], None]]] = []
@@ -104,9 +112,15 @@ class Sim:
 
     def agent(self, agent_id: AgentId, *manners: str) -> None:
         """``manners``: what the agent does at each ringing: ``answer`` (always, after the last),
-        ``refuse``, ``ignore``, ``vanish``, ``drop``, ``late``."""
+        ``refuse``, ``ignore``, ``vanish``, ``drop``, ``late``, ``break``."""
         self.manners[agent_id].extend(manners)
         self.at(0.0, lambda: self.exchange.register(agent_id))
+
+    def knows(self, agent_id: AgentId, did: str, number: str) -> None:
+        """They talked a day ago."""
+        client_id = self.exchange.state.directory.dids[did]
+        at = self.begun - 86_400.0
+        self.exchange.past.append(PastTalk(CallId("past"), client_id, at, agent_id, number, ""))
 
     def dial(self, after_s: float, caller: Caller) -> None:
         self.at(after_s, lambda: self._dial(caller))
@@ -141,6 +155,15 @@ class Sim:
         if channel is not None and not channel.bridge:
             self.asterisk.end(channel_id)
 
+    def _phones_again(self) -> None:
+        again: list[tuple[float, Caller]] = []
+        for channel_id, caller in self.callers.items():
+            over = channel_id not in self.asterisk.channels
+            if caller.again is not None and over and self._new(channel_id, "phones again"):
+                again.append((caller.again_after_s, caller.again))
+        for after_s, caller in again:
+            self.dial(after_s, caller)
+
     def _hang_up(self, channel_id: ChannelId, cause: int = 16) -> None:
         if channel_id in self.asterisk.channels:
             self.asterisk.end(channel_id, cause)
@@ -149,6 +172,7 @@ class Sim:
 
     def _look(self) -> None:
         """What is new in Asterisk sets people and sounds going."""
+        self._phones_again()
         for channel_id, channel in list(self.asterisk.channels.items()):
             if channel.jobs and self._new(channel_id, f"{channel.jobs[0]}"):
                 self._job(channel_id, channel.jobs[0])
@@ -203,7 +227,10 @@ class Sim:
                 else:
                     caller.talked_to.append(leg.number)
                 who = channel_id if caller.hangs_up else leg_id
-                self.at(caller.talk_s, lambda who=who: self._hang_up(who))  # type: ignore[misc]
+                after_s, cause = caller.talk_s, 16
+                if leg_id in self.breaking:
+                    who, after_s, cause = leg_id, BREAKS_S, 27
+                self.at(after_s, lambda who=who, cause=cause: self._hang_up(who, cause))  # type: ignore[misc]
 
     def _message(self, channel_id: ChannelId) -> None:
         if channel_id in self.asterisk.channels:
@@ -219,7 +246,9 @@ class Sim:
             case "vanish" if agent_id is not None:
                 self.at(1.0, lambda: self.exchange.register(agent_id, registered=False))
                 self.at(30.0, lambda: self.exchange.register(agent_id))
-            case "answer" | "drop" | "late":
+            case "answer" | "drop" | "late" | "break":
+                if manner == "break":
+                    self.breaking.add(leg_id)
                 # Late: in the very moment in which the ringing is over.
                 after_s = 8.0 if manner == "late" else 3.0
                 self.at(after_s, lambda: self._picks_up(leg_id, manner == "drop"))
