@@ -16,7 +16,6 @@ import msgspec
 from tests.unit.call.asterisk import Asterisk
 from tests.unit.call.house import House
 from tests.unit.call.invariants import after_decision, when_quiet
-from tests.unit.call.places import Places
 
 from vsek.acd.known import Talk, recognise
 from vsek.call import effects as do
@@ -92,7 +91,6 @@ class Exchange(House):
         self.number = self.saved = self.shipped = 0
         self.writer: list[tuple[int, Record]] = []
         self.database: dict[tuple[object, ...], Record] = {}
-        self.places = Places()
         self.past: list[PastTalk] = []
         """Talks of the days before."""
         super().__init__(book)
@@ -108,7 +106,7 @@ class Exchange(House):
         self.journal.append((event, self.now))
         self.number += 1
         effects = decide(self.state, event, self.now)
-        self.places.decided(self.state.acd, effects, self.now)
+        self.places.decided(self.state, effects, self.now)
         self.sizes.append(len(effects))
         for done, effect in enumerate(effects):
             if cut is not None and done == cut.effects:

@@ -13,6 +13,7 @@ import msgspec
 from tests.unit.call.asterisk import Asterisk
 from tests.unit.call.book import RING, directory
 from tests.unit.call.invariants import after_decision, when_quiet
+from tests.unit.call.places import Places
 
 from vsek.acd.effects import AgentChanged, CancelTimer, SetTimer
 from vsek.acd.events import AgentReachable, TimerDue
@@ -54,6 +55,7 @@ class House:
         self.examining: deque[do.Examine] = deque()
         self.sent: list[do.Command] = []
         self.states: dict[AgentId, AgentState] = {}
+        self.places = Places()
         self.decide(ev.DirectoryChanged(book or directory()))
 
     # Decisions
@@ -62,6 +64,7 @@ class House:
         self.journal.append((event, self.now))
         before = dict(self.state.timers)
         effects = decide(self.state, event, self.now)
+        self.places.decided(self.state, effects, self.now)
         for effect in effects:
             self._effect(effect)
         for name, (generation, _) in before.items():

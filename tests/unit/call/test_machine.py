@@ -14,6 +14,8 @@ from tests.unit.call.book import (
     AGENTS,
     CLOSED,
     GREET,
+    HOLD,
+    HOLD_TREAT,
     KEYS,
     MUTE,
     RING,
@@ -27,6 +29,7 @@ from tests.unit.call.book import (
 from tests.unit.call.house import House
 
 from vsek.acd.events import AgentPaused, AgentReachable, AgentReadied
+from vsek.acd.known import Why
 from vsek.acd.rules import Rules
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
@@ -37,9 +40,11 @@ from vsek.domain.outcomes import Finding
 
 DIDS = (
     *(RING, GREET, GREET, MUTE, SCREEN, SCREEN, KEYS, CLOSED, UNKNOWN),
-    *(TREAT, TREAT, TREAT_RING, TREAT_NOW),
+    *(TREAT, TREAT, TREAT_RING, TREAT_NOW, HOLD, HOLD_TREAT),
 )
 NUMBERS = ("", "+49301234567", "12", RING)
+KNOWN = ((), (), AGENTS[:1], (AGENTS[1], AGENTS[0]))
+"""Who knows the matter of a caller."""
 _PICK = st.integers(0, 1_000)
 _AGENTS = st.sampled_from(AGENTS)
 _MAY_FAIL = (do.CreateLeg, do.CreateForward, do.Dial, do.Join, do.Play, do.Record, do.Brief)
@@ -84,10 +89,12 @@ class Telephony(RuleBasedStateMachine):
     @rule(
         did=st.sampled_from(DIDS),
         number=st.sampled_from(NUMBERS),
+        known=st.sampled_from(KNOWN),
         settle=st.booleans(),
     )
-    def call(self, did: str, number: str, settle: bool) -> None:
-        self.house.asterisk.call(did, caller_number=number)
+    def call(self, did: str, number: str, known: tuple[AgentId, ...], settle: bool) -> None:
+        why = Why.NUMBER if known else Why.STRANGER
+        self.house.asterisk.call(did, number, known=known, sure=bool(known), recognised=why)
         self.after(settle)
 
     @precondition(lambda self: self.callers())

@@ -18,6 +18,8 @@ from tests.unit.call.book import (
     AGENTS,
     CLOSED,
     GREET,
+    HOLD,
+    HOLD_TREAT,
     KEYS,
     MUTE,
     RING,
@@ -27,7 +29,7 @@ from tests.unit.call.book import (
     TREAT_RING,
     UNKNOWN,
 )
-from tests.unit.call.test_machine import NUMBERS, Telephony
+from tests.unit.call.test_machine import KNOWN, NUMBERS, Telephony
 
 from vsek.acd.rules import Rules
 from vsek.domain.outcomes import Finding
@@ -65,8 +67,12 @@ class Walk:
         likely: Callable[[], bool] = lambda: self.coin(0.8)  # noqa: E731
         up = house.asterisk.listening
         dids = [RING, RING, GREET, GREET, MUTE, SCREEN, SCREEN, SCREEN, KEYS, CLOSED, UNKNOWN]
-        dids += [TREAT, TREAT, TREAT, TREAT_RING, TREAT_RING, TREAT_NOW]
-        dial = {"did": lambda: chance.choice(dids), "number": lambda: chance.choice(NUMBERS)}
+        dids += [TREAT, TREAT, TREAT, TREAT_RING, TREAT_RING, TREAT_NOW, HOLD, HOLD, HOLD_TREAT]
+        dial: dict[str, Callable[[], Any]] = {
+            "did": lambda: chance.choice(dids),
+            "number": lambda: chance.choice(NUMBERS),
+            "known": lambda: chance.choice(KNOWN),
+        }
         speech: Callable[[], Finding] = lambda: chance.choice([*Finding, *[Finding.SPEECH] * 6])  # noqa: E731
         table: list[tuple[float, object, str, dict[str, Callable[[], Any]]]] = [
             (8, up and len(machine.callers()) < 5, "call", dial),
