@@ -8,18 +8,42 @@ the defaults below. The run folder is ``--dir`` or ``VSEK_DIR``.
 from __future__ import annotations
 
 import json
+import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
+from vsek.domain.complaints import complaints
+from vsek.domain.strict import Location, Remark, refuse
+from vsek.domain.wrongsettings import WORDS, Origin, refused, unreadable_variable
 from vsek.errors import InputError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _empty_or(pattern: str, message: str, remedy: str) -> AfterValidator:
+    """Refuses a text that is neither empty nor matches ``pattern`` as a whole."""
+
+    def check(text: str) -> str:
+        if text and not re.fullmatch(pattern, text, re.ASCII):
+            refuse("form", message, remedy)
+        return text
+
+    return AfterValidator(check)
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class AriSettings(_Section):
@@ -37,7 +61,7 @@ class AmiSettings(_Section):
     """Asterisk's manager interface."""
 
     host: str = "127.0.0.1"
-    port: int = 5038
+    port: Port = 5038
     username: str = "vsek"
     secret: SecretStr = SecretStr("")
 
@@ -70,7 +94,7 @@ class SmtpSettings(_Section):
     """Where mail goes. ``tls``: ``none``, ``starttls`` or ``implicit``."""
 
     host: str = "127.0.0.1"
-    port: int = 25
+    port: Port = 25
     tls: Literal["none", "starttls", "implicit"] = "none"
     username: str = ""
     password: SecretStr = SecretStr("")
@@ -111,7 +135,14 @@ class AsteriskSettings(_Section):
     agent_transport: str = "agents"
     default_country: str = "DE"
     """For numbers in national form (ISO 3166, two letters)."""
-    area_code: str = Field(default="", pattern=r"^([1-9][0-9]{0,5})?$")
+    area_code: Annotated[
+        str,
+        _empty_or(
+            "[1-9][0-9]{0,5}",
+            "is not an area code",
+            "Write its digits without the zero before them, for example 30",
+        ),
+    ] = ""
     """For numbers in local form, without the zero before it (``30``); empty: there are none."""
     ledger_folder: Path | None = None
     """Where Asterisk's dialplan keeps its call ledger, as vsek sees the folder; ``None``: there is
@@ -121,13 +152,25 @@ class AsteriskSettings(_Section):
 class OutboundSettings(_Section):
     """Calls that we place: to numbers of clients' own, over a trunk."""
 
-    endpoint: str = Field(
-        default="", pattern=r"^([A-Za-z0-9]+/[^\s,&|]*\{(number|digits)\}[^\s,&|]*)?$"
-    )
+    endpoint: Annotated[
+        str,
+        _empty_or(
+            r"[A-Za-z0-9]+/[^\s,&|]*\{(number|digits)\}[^\s,&|]*",
+            "is nothing that Asterisk can dial",
+            "Write it like PJSIP/{number}@carrier-one, with {number} or {digits} for the number",
+        ),
+    ] = ""
     """What Asterisk dials: ``PJSIP/{number}@carrier-one``, or for a trunk without an AOR
     ``PJSIP/carrier-one/sip:{number}@sip.carrier.example``. ``{number}`` becomes ``+4930123456``,
     ``{digits}`` ``4930123456``. Empty: no calls are forwarded."""
-    number: str = Field(default="", pattern=r"^(\+[1-9][0-9]{3,14})?$")
+    number: Annotated[
+        str,
+        _empty_or(
+            r"\+[1-9][0-9]{3,14}",
+            "is not a number in international form",
+            "Write it without blanks, like +4930123456",
+        ),
+    ] = ""
     """A number of ours, shown where the number that was called is not one of those that clients
     have here (E.164); empty: such calls are not forwarded."""
     ring_s: float = Field(default=20.0, gt=0, le=120)
@@ -252,43 +295,70 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def must_be_folder(folder: Path) -> None:
+    """Raises ``InputError`` when a file is where ``folder``, or a folder above it, should be."""
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            return
+        if place.exists():
+            raise InputError(
+                f"{place} is a file, not a folder",
+                field="--dir",
+                value=str(folder),
+                remedy="Name a folder with --dir or VSEK_DIR; where there is none, one is made",
+            )
+
+
 def load(folder: Path) -> Settings:
     """Settings for the run folder ``folder``.
 
-    Raises ``InputError`` naming the setting, its value and where it was read.
+    Raises ``InputError`` naming each wrong setting, its value and where it stands.
     """
     folder = folder.expanduser().resolve()
-    values: dict[str, Any] = {}
-    stack_file = folder / "run" / "stack.json"
-    if stack_file.is_file():
-        values = json.loads(stack_file.read_text()).get("settings", {})
-    toml_file = folder / "vsek.toml"
-    if toml_file.is_file():
-        try:
-            own = tomllib.loads(toml_file.read_text())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{toml_file}: {error}", field="vsek.toml", remedy="Mend the file; it is TOML"
-            ) from None
-        unknown = sorted(set(own) - set(Settings.model_fields))
-        if unknown:
-            raise InputError(
-                f"{toml_file}: unknown setting {unknown[0]!r}",
-                field=unknown[0],
-                remedy="Known ones: " + ", ".join(sorted(Settings.model_fields)),
-            )
-        values = _merge(values, own)
+    must_be_folder(folder)
+    stack_file, toml_file = folder / "run" / "stack.json", folder / "vsek.toml"
+    stack, own = _stack(stack_file), _toml(toml_file)
+    known = f"Known: {', '.join(sorted(Settings.model_fields))}"
+    unknown = sorted(set(own) - set(Settings.model_fields))
+    wrong = [Remark((name,), "is unknown here", known) for name in unknown]
+    inputs: dict[Location, object] = {(name,): own[name] for name in unknown}
+    values = _merge(stack, {name: own[name] for name in own if name not in unknown})
     values["dir"] = folder
+    settings: Settings | None = None
     try:
-        # VSEK_DIR is a setting like any other, but whoever names a folder means that one.
-        return Settings(**values).model_copy(update={"dir": folder})
+        settings = Settings(**values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        variable = "VSEK_" + field.upper().replace(".", "__")
+        wrong += complaints(error, Settings, WORDS)
+        inputs |= {tuple(one["loc"]): one.get("input") for one in error.errors(include_url=False)}
+    except SettingsError:
+        raise unreadable_variable(Settings, os.environ) from None
+    if settings is None or wrong:
+        files = {str(toml_file): own, str(stack_file): stack}
+        raise refused(wrong, inputs, Origin(Settings, os.environ, files)) from None
+    # VSEK_DIR is a setting like any other, but whoever names a folder means that one.
+    return settings.model_copy(update={"dir": folder})
+
+
+def _stack(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()).get("settings", {}))
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"Setting {field}: {first['msg']} (given: {first.get('input')!r})",
-            field=field,
-            value=first.get("input"),
-            remedy=f"Correct it in {toml_file} or in the environment ({variable})",
+            f"{path} is not what 'vsek up' writes: {error}",
+            field="stack.json",
+            value=str(path),
+            remedy="Remove it and start 'vsek up' again, which writes it anew",
+        ) from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: {error}", field="vsek.toml", remedy="Mend the file; it is TOML"
         ) from None

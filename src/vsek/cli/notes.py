@@ -14,7 +14,7 @@ from vsek.cli.control import Control
 from vsek.cli.run import Folder, Json
 from vsek.domain.note import Action, NoteDraft, Urgency
 from vsek.errors import InputError, ServiceError
-from vsek.notify.client import NotesAwayError, NotesClient, NotesRefusedError
+from vsek.notify.client import NotesClient, NotesRefusedError
 from vsek.notify.model import DeliveryStatus, NoteDetail, NoteInfo, NoteList, RetryAnswer
 from vsek.settings import Settings
 from vsek.store.notes import NoteState
@@ -26,20 +26,9 @@ _Text = Annotated[str | None, typer.Option(metavar="TEXT")]
 
 
 @asynccontextmanager
-async def _service(settings: Settings) -> AsyncIterator[NotesClient]:
-    token = settings.notes.token.get_secret_value()
-    try:
-        async with NotesClient(settings.notes.url, token) as service:
-            yield service
-    except NotesAwayError as error:
-        error.remedy = run.not_running(settings)
-        raise
-
-
-@asynccontextmanager
 async def _service_with(settings: Settings, note_id: str) -> AsyncIterator[NotesClient]:
     """The note service; where it does not know ``note_id``, the error says how to find ids."""
-    async with _service(settings) as service:
+    async with run.note_service(settings) as service:
         try:
             yield service
         except NotesRefusedError as error:
@@ -89,7 +78,7 @@ def list_notes(
     settings = run.settings_of(ctx, folder)
 
     async def work() -> NoteList:
-        async with _service(settings) as service:
+        async with run.note_service(settings) as service:
             found = await service.list(
                 client=client, call=call, status=status, before=before, limit=limit
             )

@@ -13,7 +13,8 @@ import typer
 from vsek import logs
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
-from vsek.settings import Settings
+from vsek.errors import ServiceError
+from vsek.settings import Settings, must_be_folder
 
 
 class Service(StrEnum):
@@ -101,9 +102,22 @@ def notes(ctx: typer.Context, folder: Folder = None) -> None:
 def migrate(ctx: typer.Context, folder: Folder = None) -> None:
     """Bring a PostgreSQL of your own up to date; `vsek up` does it by itself."""
     from vsek.store.migrate import apply
+    from vsek.store.pool import check_dsn
 
     settings = run.settings_of(ctx, folder)
-    done = apply(settings.database.dsn.get_secret_value())
+    dsn = settings.database.dsn.get_secret_value()
+    check_dsn(dsn)
+    try:
+        done = apply(dsn)
+    except ServiceError as error:
+        if "database" not in settings.model_fields_set:
+            error.remedy = (
+                f"No database is named: set dsn under [database] in {settings.dir / 'vsek.toml'}, "
+                "or VSEK_DATABASE__DSN. 'vsek up' brings a database of its own, up to date"
+            )
+        elif settings.stack_file.is_file():
+            error.remedy = run.not_running(settings)
+        raise
     typer.echo(f"Applied: {', '.join(done)}" if done else "The database is up to date.")
 
 
@@ -128,6 +142,8 @@ def demo(
     if folder is None and ctx.parent is not None:
         before = ctx.parent.get_parameter_source("folder")
         folder = ctx.obj if before is not None and before.name == "COMMANDLINE" else None
+    if folder is not None:
+        must_be_folder(folder.expanduser().resolve())
     place = (folder or Path(tempfile.mkdtemp(prefix="vsek-demo-"))).expanduser().resolve()
     raise typer.Exit(run.wait(run_demo(place, json_out=as_json)))
 
@@ -191,9 +207,7 @@ async def _switchboard(settings: Settings) -> dict[str, Any]:
 
 
 async def _notes(settings: Settings) -> dict[str, Any]:
-    from vsek.notify.client import NotesClient
-
-    async with NotesClient(settings.notes.url, settings.notes.token.get_secret_value()) as client:
+    async with run.note_service(settings) as client:
         found = await client.health()
     says = f"{found.queued} mails queued"
     if found.oldest_queued_at is not None:

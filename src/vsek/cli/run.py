@@ -20,6 +20,7 @@ from vsek.errors import InputError, ServiceError
 from vsek.settings import Settings
 
 if TYPE_CHECKING:
+    from vsek.notify.client import NotesClient
     from vsek.store.pool import Connection
 
 DEFAULT_DIR = Path("run")
@@ -142,6 +143,20 @@ def not_running(settings: Settings) -> str:
         f"Nothing was ever started in {settings.dir}: run 'vsek up --dir {settings.dir}', "
         "or name the right folder with --dir or VSEK_DIR"
     )
+
+
+@asynccontextmanager
+async def note_service(settings: Settings) -> AsyncIterator[NotesClient]:
+    """A client of the note service; raises ``ServiceError`` when it does not answer."""
+    from vsek.notify.client import NotesAwayError, NotesClient
+
+    token = settings.notes.token.get_secret_value()
+    try:
+        async with NotesClient(settings.notes.url, token) as service:
+            yield service
+    except NotesAwayError as error:
+        error.remedy = not_running(settings)
+        raise
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -54,11 +54,17 @@ _BOUNDS = {
 }
 
 
-def complaints(error: ValidationError, model: type[BaseModel]) -> list[Remark]:
+def complaints(
+    error: ValidationError,
+    model: type[BaseModel],
+    words: Mapping[str, tuple[str, str]] | None = None,
+) -> list[Remark]:
     """``error``, raised by ``model``, as remarks; places are those within the model's data.
 
-    A key that is not allowed has :data:`KEY` behind its place.
+    ``words`` stand in place of ours, which are those of YAML: message and remedy by pydantic's name
+    of the mistake. A key that is not allowed has :data:`KEY` behind its place.
     """
+    words = _WORDS | dict(words or {})
     found: list[Remark] = []
     for detail in error.errors(include_url=False):
         place: Location = tuple(detail["loc"])
@@ -66,19 +72,17 @@ def complaints(error: ValidationError, model: type[BaseModel]) -> list[Remark]:
         if REMARKS in context:
             found += [one._replace(location=place + one.location) for one in context[REMARKS]]
         else:
-            found.append(
-                Remark(place, *_told(detail["type"], detail["msg"], context, model, place))
-            )
+            kind = detail["type"]
+            if kind == "extra_forbidden":
+                known = ", ".join(_known_fields(model, place[:-1]))
+                found.append(Remark(place, "is unknown here", f"Known: {known}"))
+            else:
+                told = words.get(kind) or _told(kind, detail["msg"], context)
+                found.append(Remark(place, *told))
     return found
 
 
-def _told(
-    kind: str, said: str, context: dict[str, Any], model: type[BaseModel], place: Location
-) -> tuple[str, str]:
-    if kind == "extra_forbidden":
-        return "is unknown here", f"Known: {', '.join(_known_fields(model, place[:-1]))}"
-    if kind in _WORDS:
-        return _WORDS[kind]
+def _told(kind: str, said: str, context: dict[str, Any]) -> tuple[str, str]:
     if kind in _BOUNDS:
         name, message, remedy = _BOUNDS[kind]
         bound = f"{context[name]:g}" if isinstance(context[name], float) else str(context[name])
@@ -89,17 +93,25 @@ def _told(
     return shorten(message[:1].lower() + message[1:]), str(context.get("remedy", ""))
 
 
-def _known_fields(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """The keys that are allowed where ``location`` lies below ``model``."""
+def model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
+    """The model of what lies at ``location`` below ``model``, if it is one; places in lists and
+    keys of mappings are passed over."""
     current: type[BaseModel] = model
     for part in location:
         if isinstance(part, int) or part not in current.model_fields:
             continue
         inner = _model_in(current.model_fields[part].annotation)
         if inner is None:
-            return []
+            return None
         current = inner
-    return [field.alias or name for name, field in current.model_fields.items()]
+    return current
+
+
+def _known_fields(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """The keys that are allowed where ``location`` lies below ``model``."""
+    found = model_at(model, location)
+    fields = {} if found is None else found.model_fields
+    return [field.alias or name for name, field in fields.items()]
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

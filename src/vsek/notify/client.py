@@ -7,6 +7,7 @@ never be taken.
 from __future__ import annotations
 
 import io
+import os
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -160,6 +161,9 @@ class NotesClient:
 
 
 def _said(error: Exception) -> str:
+    code = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
+    if code is not None and code > 0:
+        return os.strerror(code)  # the address stands in the message already
     return str(error) or type(error).__name__
 
 

@@ -71,7 +71,7 @@ async def open_pool(dsn: str, *, size: int = 4, one_plan: bool = False) -> Pool:
 
     Raises ``InputError`` when the DSN cannot be read.
     """
-    _check(dsn)
+    check_dsn(dsn)
     return await asyncpg.create_pool(
         dsn,
         min_size=0,
@@ -96,8 +96,8 @@ async def leave_as_it_is(_: object) -> None:
     """
 
 
-def _check(dsn: str) -> None:
-    """asyncpg reads the DSN only when it connects; a wrong one is told at once."""
+def check_dsn(dsn: str) -> None:
+    """Raises ``InputError`` when the DSN cannot be read; asyncpg would do so only on connecting."""
     try:
         address = urlsplit(dsn)
         good = address.scheme in ("postgresql", "postgres") and address.port != 0

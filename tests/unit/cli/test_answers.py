@@ -78,6 +78,68 @@ def test_notes_without_a_stack_name_the_folder(tmp_path: Path, arguments: list[s
     assert f"remedy: Is it running? Start it with: vsek up --dir {tmp_path}\n" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "toml", "code", "message", "remedy"),
+    [
+        (
+            ["migrate"],
+            "",
+            1,
+            "cannot be migrated",
+            "No database is named: set dsn under [database]",
+        ),
+        (
+            ["migrate"],
+            '[database]\ndsn = "postgresql://127.0.0.1:1/x"',
+            1,
+            "port 1 failed: Connection refused",
+            "Check database.dsn, that the server runs",
+        ),
+        (
+            ["migrate"],
+            '[database]\ndsn = "x"',
+            2,
+            "DSN cannot be read",
+            "Write it like postgresql:",
+        ),
+        (
+            ["health", "--of", "notes"],
+            '[notes]\nurl = "http://127.0.0.1:1"',
+            1,
+            "The note service at http://127.0.0.1:1 does not answer: Connection refused\n",
+            "Check the servers named in ",
+        ),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_fits_the_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    toml: str,
+    code: int,
+    message: str,
+    remedy: str,
+) -> None:
+    # Whatever database this machine may have, it is none of ours.
+    monkeypatch.setenv("PGHOST", str(tmp_path))
+    if toml:
+        (tmp_path / "vsek.toml").write_text(toml)
+    done = vsek(tmp_path, *arguments)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert f"  remedy: {remedy}" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["agent", "list"], ["migrate"], ["up"], ["demo"]])
+def test_a_file_where_a_folder_is_wanted(tmp_path: Path, arguments: list[str]) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    done = vsek(file, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"vsek: {file} is a file, not a folder\n  field:  --dir\n")
+    assert "  remedy: Name a folder with --dir or VSEK_DIR" in done.stderr
+
+
 @pytest.fixture
 async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
     async def listing(request: web.Request) -> web.Response:
