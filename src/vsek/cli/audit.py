@@ -13,6 +13,7 @@ from vsek.cli.run import Folder, Json
 from vsek.cli.span import Day, Since, Timezone, Until, span, zone_named
 from vsek.domain.audit import when
 from vsek.domain.books import Report, Rules
+from vsek.domain.text import counted
 from vsek.settings import Settings
 
 EQUAL, DIFFERENT, NOT_COMPARED = 0, 1, 2
@@ -130,16 +131,20 @@ def _print(report: Report) -> None:
     counts = report.counts
     outcomes = ", ".join(f"{name} {count}" for name, count in sorted(counts.outcomes.items()))
     mails = ", ".join(f"{name} {count}" for name, count in sorted(counts.deliveries.items()))
+    copies = counted(counts.copies, "copy", "copies")
     settled = min(report.rules.until, report.rules.settled)
     output.facts(
         [
             ("From", when(report.rules.since)),
             ("To", f"{when(report.rules.until)}, settled up to {when(settled)}"),
-            ("Ledger", f"{counts.ledger_calls} calls, {counts.ledger_open} without an end"),
-            ("Database", f"{counts.calls} calls, {counts.live} without an outcome"),
+            (
+                "Ledger",
+                f"{counted(counts.ledger_calls, 'call')}, {counts.ledger_open} without an end",
+            ),
+            ("Database", f"{counted(counts.calls, 'call')}, {counts.live} without an outcome"),
             ("Outcomes", outcomes),
             ("Notes due", f"{counts.due}, {counts.acknowledged} acknowledged"),
-            ("Note service", f"{counts.notes} notes, {counts.copies} copies for operations"),
+            ("Note service", f"{counted(counts.notes, 'note')}, {copies} for operations"),
             ("Deliveries", mails),
             ("Differences", len(report.differences) + report.omitted),
         ]

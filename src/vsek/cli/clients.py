@@ -257,7 +257,12 @@ async def _add_instruction(
             text=clean_text(text, LONGEST_TEXT),
             closed=closed,
         )
-        await instructions.add(connection, client_id, one, now, by=run.user())
+        try:
+            await instructions.add(connection, client_id, one, now, by=run.user())
+        except InputError as error:
+            if error.field == "--until":
+                error.value = until  # as it was written, not what became of it
+            raise
     return one
 
 

@@ -13,6 +13,7 @@ import typer
 from vsek import logs
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
+from vsek.domain.text import counted
 from vsek.errors import ServiceError
 from vsek.settings import Settings, must_be_folder
 
@@ -209,7 +210,7 @@ async def _switchboard(settings: Settings) -> dict[str, Any]:
 async def _notes(settings: Settings) -> dict[str, Any]:
     async with run.note_service(settings) as client:
         found = await client.health()
-    says = f"{found.queued} mails queued"
+    says = f"{counted(found.queued, 'mail')} queued"
     if found.oldest_queued_at is not None:
         says += f", the oldest since {output.shown(found.oldest_queued_at)}"
     if found.smtp_reply:

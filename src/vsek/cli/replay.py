@@ -15,6 +15,7 @@ from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
 from vsek.cli.span import Day, Since, Timezone, Until, span, zone_named
 from vsek.domain.audit import when
+from vsek.domain.text import counted
 from vsek.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -177,8 +178,8 @@ def _other(settings: Settings, path: Path, past: Past) -> Rules:
 
 def _assumptions(report: Report, past: Past) -> list[str]:
     drawn = (
-        f"{report.gave_up} callers gave up; the others are taken to be ready to wait longer than "
-        f"they did, by {report.patience_s:.0f} s on average (exponential)"
+        f"{counted(report.gave_up, 'caller')} gave up; the others are taken to be ready to wait "
+        f"longer than they did, by {report.patience_s:.0f} s on average (exponential)"
         if report.patience_s != math.inf
         else "nobody gave up, so nobody is taken to do so under other rules"
     )
@@ -192,9 +193,12 @@ def _assumptions(report: Report, past: Past) -> list[str]:
         "groups, targets and treatments of clients are those of then",
     ]
     if past.waiting_before:
-        told.append(f"{past.waiting_before} calls that waited at the beginning are left out")
+        are = "is" if past.waiting_before == 1 else "are"
+        calls = counted(past.waiting_before, "call")
+        told.append(f"{calls} that waited at the beginning {are} left out")
     if past.open:
-        told.append(f"{past.open} calls were not over when the journal ended")
+        were = "was" if past.open == 1 else "were"
+        told.append(f"{counted(past.open, 'call')} {were} not over when the journal ended")
     return told
 
 
@@ -260,7 +264,7 @@ def _print(report: Report, read: _Read, limit: int) -> None:
     )
     left = len(report.clients) - limit
     if left > 0:
-        typer.echo(f"… and {left} more clients")
+        typer.echo(f"… and {counted(left, 'more client')}")
     typer.echo("")
     typer.echo("Each figure: what happened / the rules of then, run again / the other rules.")
     typer.echo(

@@ -13,6 +13,7 @@ import typer
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
 from vsek.domain.ids import AgentId, CallId, is_call_id, time_of_call_id
+from vsek.domain.text import counted
 from vsek.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ def _print(found: _Found, unlike: list[str], seconds: float) -> None:
     from vsek.cli.why_words import gaps_in_words, story
 
     account = found.account
-    played = f"{account.played} entries played back, up to {account.last_entry}"
+    entries = counted(account.played, "entry", "entries")
+    played = f"{entries} played back, up to {account.last_entry}"
     output.facts(
         [
             ("Call", account.call_id),
@@ -252,5 +254,4 @@ def _compared(found: _Found, unlike: list[str]) -> str:
         return f"no: {found.away or 'the database does not know the call yet'}"
     if unlike:
         return "DIFFERS from what was stored, see below"
-    offers = len(found.account.offers)
-    return f"{offers} offer{'s' if offers != 1 else ''}, as stored"
+    return f"{counted(len(found.account.offers), 'offer')}, as stored"

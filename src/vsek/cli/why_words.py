@@ -12,6 +12,7 @@ from vsek.acd.explain import Candidate, Edge, Hindrance, View
 from vsek.acd.rules import Admits, Order
 from vsek.acd.state import AgentState
 from vsek.domain.ids import AgentId
+from vsek.domain.text import counted
 from vsek.switchboard.history import Gaps
 from vsek.switchboard.why import Account, Cause, Happening, Offered, PassedOver, Step, Waits
 
@@ -138,7 +139,8 @@ def _passed_over(many: list[PassedOver]) -> Iterator[tuple[float, str, list[str]
         yield _one_passed_over(one)
     if len(many) > NAMED:
         left = len(many) - NAMED
-        yield many[-1].at, f"and {left} more agents were given to others first", []
+        were = "more agent was" if left == 1 else "more agents were"
+        yield many[-1].at, f"and {left} {were} given to others first", []
 
 
 def _one_passed_over(one: PassedOver) -> tuple[float, str, list[str]]:
@@ -196,7 +198,7 @@ def _offered(one: Offered) -> list[str]:
     view = one.view
     entitled = view.entitled
     ready = view.counts[AgentState.READY]
-    might = f"{len(entitled)} of {ready} ready agents might take it"
+    might = f"{len(entitled)} of {counted(ready, 'ready agent')} might take it"
     decision = f"decision {one.detail.get('sequence', '?')}, rules {view.rules_version}"
     lines = [f"waited {view.waited_s:.1f} s; {_circle(view)}; {might}; {decision}"]
     if len(entitled) > 1:
@@ -213,7 +215,7 @@ def _merits(view: View, one: Candidate) -> str:
         merits.append(f"level {one.level}")
     match view.order:
         case Order.LEAST_CALLS:
-            merits.append(f"{one.calls} calls")
+            merits.append(counted(one.calls, "call"))
         case Order.LEAST_TALK:
             merits.append(f"talked {one.talked_s:.0f} s")
         case Order.FIXED:
@@ -242,8 +244,8 @@ def _waits(one: Waits) -> list[str]:
     else:
         lines.append("nobody who is busy might take it when free, as things stand")
     expected = "" if one.expected_s is None else f"; a wait of {one.expected_s:.0f} s was expected"
-    others = "1 other call waits" if view.waiting == 1 else f"{view.waiting} other calls wait"
-    lines.append(f"{others}{expected}")
+    waits = "waits" if view.waiting == 1 else "wait"
+    lines.append(f"{counted(view.waiting, 'other call')} {waits}{expected}")
     return lines
 
 
@@ -309,7 +311,8 @@ def _hindrance(view: View, why: Hindrance) -> str:
             assert why.opens_in_s is not None
             return f"let in after {why.opens_in_s:.1f} s more"
         case Bar.NEW_CLIENTS:
-            return f"is learning, has met {why.met} new clients of {why.allowed} in this shift"
+            met = counted(why.met or 0, "new client")
+            return f"is learning, has met {met} of {why.allowed} in this shift"
         case Bar.BESIDE_TRAINED:
             return "is learning, and nobody trained is free as well"
         case Bar.HELD:
@@ -329,12 +332,16 @@ def _some(names: Iterable[str]) -> str:
 def gaps_in_words(gaps: Gaps) -> list[str]:
     """What the journal lacks, each in a sentence."""
     told = [
-        f"entries {first} to {last} are missing from the journal" for first, last in gaps.missing
+        f"entry {first} is missing from the journal"
+        if first == last
+        else f"entries {first} to {last} are missing from the journal"
+        for first, last in gaps.missing
     ]
     if gaps.unreadable:
+        were = "entry was" if gaps.unreadable == 1 else "entries were"
         told.append(
-            f"{gaps.unreadable} entries were written by another version of vsek and are unreadable"
+            f"{gaps.unreadable} {were} written by another version of vsek and cannot be read"
         )
     if gaps.failed:
-        told.append(f"{gaps.failed} decisions failed in the replay")
+        told.append(f"{counted(gaps.failed, 'decision')} failed in the replay")
     return told

@@ -95,3 +95,9 @@ CleanLine = Annotated[str, _line(LINE_LIMIT)]
 """A pydantic field type: one line, cleaned and at most 500 characters."""
 CleanText = Annotated[str, BeforeValidator(_text)]
 """A pydantic field type: several lines, cleaned and at most 20,000 characters."""
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """``1 call``, ``2 calls``, ``1 entry``, ``2 entries``: a number with its English noun, whose
+    plural is ``several`` or ends in "s"."""
+    return f"{number} {one if number == 1 else several or one + 's'}"

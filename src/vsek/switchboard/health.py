@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vsek.domain.text import counted
 from vsek.health import parts
 from vsek.health.disks import Disk
 from vsek.health.parts import Part, Status
@@ -82,7 +83,8 @@ def _directory(facts: Facts) -> Part:
 
 def _database(facts: Facts) -> Part:
     found = facts.database
-    waiting = f"{facts.records_waiting} journal entries wait for it"
+    entries = counted(facts.records_waiting, "journal entry", "journal entries")
+    waiting = f"{entries} {'waits' if facts.records_waiting == 1 else 'wait'} for it"
     if found is None and not facts.records_failing:
         return Part("database", Status.OK, "Not asked yet")
     if found is not None and found.error:
@@ -141,15 +143,15 @@ def _notes(facts: Facts) -> Part:
         return Part(
             "notes",
             Status.DEGRADED,
-            f"{database.notes_due} notes wait for the note service, "
-            f"the oldest for {database.notes_oldest_s:.0f} s",
+            f"{counted(database.notes_due, 'note')} due, the oldest for "
+            f"{database.notes_oldest_s:.0f} s",
             "See the switchboard's log (note_not_forwarded, note_refused)",
         )
     if service is not None and service.mails_oldest_s > OLD_S:
         return Part(
             "notes",
             Status.DEGRADED,
-            f"{service.mails_queued} mails are queued, the oldest for "
+            f"{counted(service.mails_queued, 'mail')} queued, the oldest for "
             f"{service.mails_oldest_s:.0f} s",
             "'vsek note list --status queued' shows them with the mail server's words",
         )

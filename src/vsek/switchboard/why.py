@@ -21,6 +21,7 @@ from vsek.acd.state import Acd, Agent, CallState, QueuedCall
 from vsek.call.model import State
 from vsek.domain.ids import AgentId, CallId
 from vsek.domain.records import CallClosed, CallOpened, CallStep
+from vsek.domain.text import counted
 from vsek.errors import InputError
 from vsek.switchboard.history import Chronicle, Gaps, Playback
 
@@ -275,7 +276,9 @@ def differences(account: Account, stored: Sequence[tuple[str, Mapping[str, str]]
     more = len(account.offers) - len(offers)
     # The newest steps of a call that goes on may not have reached the database.
     if more < 0 or (more > 0 and any(kind == "ended" for kind, _ in stored)):
-        found.append(f"{len(offers)} offers were made, the replay made {len(account.offers)}")
+        were = "was" if len(offers) == 1 else "were"
+        made = f"{counted(len(offers), 'offer')} {were} made"
+        found.append(f"{made}, the replay made {len(account.offers)}")
     found += [
         f"offer {number} to {one.agent_id}: asking every agent finds another choice or number"
         for number, one in enumerate(account.offers, 1)

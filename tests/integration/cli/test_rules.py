@@ -191,3 +191,6 @@ def test_instructions_that_make_no_sense(vsek: Vsek) -> None:
         (["zz", "x", "--until", "2100-01-01"], "no client 'zz'"),
     ):
         assert told in vsek("client", "instruct", *arguments, code=2).stderr
+    # The day, as it was written, and not its end, which is another day.
+    over = vsek("client", "instruct", "acme", "x", "--until", "2001-01-01", code=2).stderr
+    assert "  field:  --until\n  value:  2001-01-01\n" in over

@@ -274,7 +274,7 @@ async def test_a_day_under_other_rules(house: House) -> None:
     assert (again["total"], again["groups"]) == (total, document["groups"])
     table = await house.run(*words, "-n", "1")
     assert "group gold" in table.stdout
-    assert "… and 1 more clients" in table.stdout
+    assert "… and 1 more client\n" in table.stdout
     assert "Assumed:" in table.stdout
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsek.domain.text import clean_line, clean_text
+from vsek.domain.text import clean_line, clean_text, counted
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,10 @@ def test_cleaning_twice_changes_nothing(text: str, limit: int) -> None:
     several = clean_text(text, limit)
     assert clean_text(several, limit) == several
     assert len(several) <= limit
+
+
+def test_numbers_with_their_nouns() -> None:
+    told = [counted(number, "call") for number in (0, 1, 2)]
+    assert told == ["0 calls", "1 call", "2 calls"]
+    assert counted(1, "entry", "entries") == "1 entry"
+    assert counted(3, "entry", "entries") == "3 entries"

@@ -33,7 +33,7 @@ from vsek.call.events import DirectoryChanged
 from vsek.cli.why_words import gaps_in_words, story
 from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.errors import InputError
-from vsek.switchboard.history import Chronicle, Playback, of_folder, of_folders, of_rows
+from vsek.switchboard.history import Chronicle, Gaps, Playback, of_folder, of_folders, of_rows
 from vsek.switchboard.journal import bodies
 from vsek.switchboard.why import Account, Cause, PassedOver, Step, Waits, differences, explain
 
@@ -235,9 +235,7 @@ def test_long_lists_are_cut_and_every_hindrance_has_words(tmp_path: Path) -> Non
     barred = house.dial(Caller(80.0, "dill", talk_s=60.0))
     kept = house.dial(Caller(90.0, "dill", patience_s=10.0, known=("zoe",)))
     house.run()
-    assert "a0: is learning, has met 1 new clients of 1 in this shift" in lines(
-        told(tmp_path, full)
-    )
+    assert "a0: is learning, has met 1 new client of 1 in this shift" in lines(told(tmp_path, full))
     assert "is learning, and nobody trained is free as well" in lines(told(tmp_path, beside))
     text = lines(told(tmp_path, barred))
     assert "a0, a1, a10, a11, a2, a3 and 6 more: not cleared for group gold" in text
@@ -342,6 +340,15 @@ def test_entries_that_the_disk_refused_are_bridged_or_told_of(tmp_path: Path) ->
     found = explain(of_folder(tmp_path), call_id)
     assert found is not None
     assert gaps_in_words(found[1]) == ["entries 4 to 6 are missing from the journal"]
+
+
+def test_one_of_anything_that_is_missing_is_told_as_one() -> None:
+    assert gaps_in_words(Gaps([(4, 4), (6, 7)], unreadable=1, failed=1)) == [
+        "entry 4 is missing from the journal",
+        "entries 6 to 7 are missing from the journal",
+        "1 entry was written by another version of vsek and cannot be read",
+        "1 decision failed in the replay",
+    ]
 
 
 def test_a_call_goes_on_over_entries_that_are_missing(tmp_path: Path) -> None:
