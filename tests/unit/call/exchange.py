@@ -115,8 +115,13 @@ class Exchange(House):
             self._effect(effect)
         if cut is not None:
             raise Crash
-        after_decision(self)
+        self._check()
         return effects
+
+    def _check(self) -> None:
+        """Not before the last cut: all of that was looked at when it was run with one cut less."""
+        if not self.cuts:
+            after_decision(self)
 
     def _cut(self) -> Cut | None:
         if self.cuts and self.cuts[0].decision == len(self.sizes):
@@ -188,7 +193,7 @@ class Exchange(House):
                 self.hear()
             while self.asterisk.events and not self.events_first:
                 self.deliver()
-        if self.connected:
+        if self.connected and not self.cuts:
             when_quiet(self)
 
     def ship(self) -> None:
@@ -229,7 +234,7 @@ class Exchange(House):
         assert number == self.number
         assert state == self.state
         self.state = state
-        after_decision(self)
+        self._check()
 
 
 def _key(record: Record) -> tuple[object, ...]:
