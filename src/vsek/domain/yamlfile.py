@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from vsek.domain.client import Client, overlaps, shared_numbers
 from vsek.domain.complaints import KEY, complaints
 from vsek.domain.ids import ClientId
-from vsek.domain.numbers import overlap
+from vsek.domain.numbers import starts
 from vsek.domain.strict import Location
 from vsek.domain.strict import shorten as cut
 from vsek.errors import InputError
@@ -312,7 +312,10 @@ def _among_each_other(document: Document, clients: dict[int, Client]) -> list[Pr
                 "A number leads to one client: make the block narrower, or take the number out",
             )
         )
-    owners = [(number, client.id) for client in clients.values() for number in client.numbers.did]
+    owners: dict[str, list[ClientId]] = {}
+    for client in clients.values():
+        for number in client.numbers.did:
+            owners.setdefault(number, []).append(client.id)
     problems += [
         document.problem(
             ("clients", at, "when_nobody_can", place, "to"),
@@ -322,8 +325,9 @@ def _among_each_other(document: Document, clients: dict[int, Client]) -> list[Pr
         for at, client in clients.items()
         for place, treatment in enumerate(client.when_nobody_can)
         if treatment.to
-        for number, owner in owners
-        if owner != client.id and overlap(treatment.to, number)
+        for number in (treatment.to, *starts(treatment.to))
+        for owner in owners.get(number, ())
+        if owner != client.id
     ]
     return problems
 
