@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from vsek.domain.ids import SLUG, AgentId
 from vsek.domain.note import Language
 from vsek.domain.numbers import looks_like_number
+from vsek.domain.strict import shorten
 from vsek.domain.text import CleanName
 from vsek.errors import InputError
 
@@ -41,7 +42,7 @@ def check_agent_id(text: str) -> AgentId:
     """
     if looks_like_number(text) or _NUMBERISH.match(text):
         raise InputError(
-            f"Agent id {text!r} looks like a telephone number",
+            f"Agent id {shorten(text, 60)!r} looks like a telephone number",
             field="id",
             value=text,
             remedy="Choose a name, for example 'anna' or 'anna-schmidt'",
@@ -49,7 +50,7 @@ def check_agent_id(text: str) -> AgentId:
         )
     if not SLUG.match(text):
         raise InputError(
-            f"Agent id {text!r} is not usable",
+            f"Agent id {shorten(text, 60)!r} is not usable",
             field="id",
             value=text,
             remedy="Use a to z, 0 to 9 and '-', beginning with a letter, at most 40 characters",
@@ -57,7 +58,7 @@ def check_agent_id(text: str) -> AgentId:
         )
     if text in RESERVED_IDS:
         raise InputError(
-            f"Agent id {text!r} is reserved",
+            f"Agent id {shorten(text, 60)!r} is reserved",
             field="id",
             value=text,
             remedy="Choose another one, for example the person's name",

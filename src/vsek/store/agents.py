@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 from vsek.domain.agent import Agent, check_agent_id, check_secret, ha1, make_secret
 from vsek.domain.ids import AgentId
 from vsek.domain.note import Language
-from vsek.domain.text import clean_line
+from vsek.domain.text import NAME_LIMIT, clean_line
 from vsek.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,15 @@ class AddedAgent:
 
 
 def _name(text: str) -> str:
-    name = clean_line(text)
+    name = clean_line(text, 2 * NAME_LIMIT)
+    if len(name) > NAME_LIMIT:
+        raise InputError(
+            f"The agent's name has more than {NAME_LIMIT} letters",
+            field="name",
+            value=text,
+            remedy="Shorten it to what callers hear, for example --name 'Anna Schmidt'",
+            error_id="agent_name",
+        )
     if not name:
         raise InputError(
             "The agent has no name",

@@ -294,6 +294,7 @@ async def test_agents(conn: Connection) -> None:
         ("trunk", "A", None, "de", "id"),
         ("a" * 41, "A", None, "de", "id"),
         ("anna", " \n", None, "de", "name"),
+        ("anna", "A" * 121, None, "de", "name"),
         ("anna", "A", "eleven-char", "de", "secret"),
         ("anna", "A", "with ümlaut-secret", "de", "secret"),
         ("anna", "A", None, "fr", "language"),
