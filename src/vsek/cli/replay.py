@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vsek.acd.rules import Rules
+    from vsek.domain.rulesfile import RulesFile
     from vsek.settings import Settings
     from vsek.sim.measure import Figures
     from vsek.sim.past import Past
@@ -52,6 +53,7 @@ def replay(
     """
     settings = run.settings_of(ctx, folder)
     first, last = span(day, since, until, zone=zone_named(timezone), now=time.time())
+    file = _rules_file(rules)  # before the journal is read: that may take a while
     read = _read(settings, first, last)
     past = read.past
     if not past.calls:
@@ -63,7 +65,7 @@ def replay(
         )
     from vsek.sim.replay import compare
 
-    report = compare(past, _other(settings, rules, past), seed=seed)
+    report = compare(past, _other(settings, file, past), seed=seed)
     if as_json:
         output.json(_document(report, read))
     else:
@@ -151,25 +153,30 @@ def _record(chronicle: Chronicle, since: float, until: float) -> _Read | None:
     return _Read(recorder.end(), cautions, chronicle.place, whole)
 
 
-def _other(settings: Settings, path: Path, past: Past) -> Rules:
-    """The rules in ``path``, with the clients' own part as it was then."""
+def _rules_file(path: Path) -> RulesFile:
+    from vsek.domain.rulesfile import read_rules
+    from vsek.domain.yamlfile import content_of
+
+    return read_rules(content_of(path, field="--rules", holds="rules"), str(path))
+
+
+def _other(settings: Settings, file: RulesFile, past: Past) -> Rules:
+    """The rules in ``file``, with the clients' own part as it was then."""
     import msgspec
 
     from vsek.domain.directory import Directory
     from vsek.domain.distribution import mistakes
-    from vsek.domain.rulesfile import read_rules
-    from vsek.domain.yamlfile import content_of
     from vsek.switchboard import directory
 
-    file = read_rules(content_of(path, field="--rules", holds="rules"), str(path))
     came = {event.agent_id for _, event in past.events}
     file.refuse(mistakes(file.book, came | {agent.agent_id for agent in past.agents}))
     then = past.rules[-1][1]
     house = Directory({}, {}, rules=file.book)
     rules = directory.rules(house, settings.calls, lambda sound: sound)
     missing = {own.group for own in then.clients.values()} - {"", *rules.groups}
+    name = file.document.name
     for group in sorted(missing):
-        output.hint(f"Clients are in group {group}, which {path} lacks: it has all defaults there")
+        output.hint(f"Clients are in group {group}, which {name} lacks: it has all defaults there")
     return msgspec.structs.replace(rules, clients=then.clients, version=then.version + 1)
 
 
