@@ -15,8 +15,10 @@ escapes: nobody can forge a line or talk to the terminal of whoever reads the lo
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
+from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -100,16 +102,42 @@ def call_context(call_id: CallId) -> Iterator[None]:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Where all lines end up."""
+    """Where all lines end up. What the event loop's thread logs waits, unless it is an error, for
+    the loop's next turn, and is written together: an agent's telephone does not wait for the log.
+    """
 
-    def line(self, text: str) -> None:
-        """Write a line that is ready. A stream that refuses is no reason to end calls."""
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: list[str] = []
+        atexit.register(self.write_out)
+
+    def line(self, text: str, *, at_once: bool = False) -> None:
+        """Take a line that is ready."""
+        with self.lock or nullcontext():
+            self._waiting.append(text)
+            if not at_once and (loop := _get_running_loop()) is not None:
+                if len(self._waiting) == 1:
+                    loop.call_soon(self.write_out)
+                return
+        self.write_out()
+
+    def write_out(self) -> None:
+        """Write what waits. A stream that refuses is no reason to end calls."""
         try:
             with self.lock or nullcontext():
-                self.stream.write(text + "\n")
-                self.flush()
+                waiting, self._waiting = self._waiting, []
+                if waiting:
+                    self.stream.write("\n".join((*waiting, "")))
+                    self.flush()
         except (OSError, ValueError):
             return
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line of a library, or of ours that took the way through the standard library."""
+        try:
+            self.line(self.format(record), at_once=record.levelno >= logging.ERROR)
+        except Exception:  # noqa: BLE001 - as every handler does
+            self.handleError(record)
 
 
 class _Named:
@@ -125,7 +153,12 @@ class _Named:
         """A rendered line."""
         self._lines.line(text)
 
-    debug = info = warning = error = critical = exception = log = fatal = msg
+    def error(self, text: str) -> None:
+        """A rendered line that must not be lost should the process end now."""
+        self._lines.line(text, at_once=True)
+
+    debug = info = warning = log = msg
+    critical = exception = fatal = error
 
 
 def _complete(name: str, method: str, event: EventDict) -> EventDict:

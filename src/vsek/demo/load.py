@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,6 +123,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     captured_dropped: int
     audit: str
     """What ``vsek audit`` says; empty: all books tell the same."""
+    errors: list[str]
+    """Error lines in the logs of switchboard and note service."""
 
     def problems(self) -> list[str]:
         """Books that do not agree; empty if all is well."""
@@ -138,6 +141,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             found.append(self.audit)
         if self.failed:
             found.append(f"{self.failed} calls failed: {self.complaints}")
+        if self.errors:
+            found.append(f"{len(self.errors)} errors logged, the first: {self.errors[0]}")
         return found
 
     def table(self) -> str:
@@ -371,6 +376,7 @@ async def measure(house: House, folder: Path) -> Result:
         took_s=took_s,
         captured_dropped=capture.dropped if capture is not None else 0,
         audit=await _audit(stack),
+        errors=await asyncio.to_thread(_errors, stack.folder / "log"),
     )
 
 
@@ -395,6 +401,14 @@ async def _books(stack: Stack) -> dict[str, int]:
     finally:
         await connection.close()
     return dict(row or {})
+
+
+def _errors(logs: Path) -> list[str]:
+    lines = chain.from_iterable(
+        (logs / f"{name}.log").read_text(errors="replace").splitlines()
+        for name in ("serve", "notes")
+    )
+    return [line for line in lines if re.search(r'"level":"(?:error|critical)"', line)]
 
 
 async def _audit(stack: Stack) -> str:

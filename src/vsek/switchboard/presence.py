@@ -3,7 +3,7 @@
 Theory of operation. A subscription to an endpoint brings the events of its channels too, so the
 application that has the calls would get each event of an agent's leg twice. Another application of
 ours (:attr:`vsek.ari.Client.side_app`) is therefore subscribed to each agent's endpoint, and gets
-``PeerStatusChange`` alone, which comes when the state has changed and at no other time. A
+of them ``PeerStatusChange`` alone, which comes when the state has changed and at no other time. A
 subscription to all of PJSIP would be simpler, but Asterisk makes every event of every caller's
 channel for it, each step of the dialplan among them, before it leaves them out.
 
@@ -26,6 +26,8 @@ from vsek.switchboard.recovery import AriHttp, fetch, keep_to
 
 TECHNOLOGY = "PJSIP"
 REACHABLE = "Reachable"
+READ = (PeerStatusChange.__name__, "ApplicationReplaced", "RESTResponse")
+"""What Asterisk sends to the side application. Replies to requests on its socket are events too."""
 SOURCES_LENGTH = 2000
 """Characters of one request's list of endpoints: Asterisk reads request lines up to 4,096."""
 
@@ -51,7 +53,7 @@ class Presence:
     async def refresh(self, client: AriHttp, agents: Iterable[str]) -> None:
         """Follow the endpoints of ``agents``, and compare with what they are now."""
         agents = list(agents)
-        await keep_to(client, self._app, {"allowed": [{"type": PeerStatusChange.__name__}]})
+        await keep_to(client, self._app, {"allowed": [{"type": name} for name in READ]})
         endpoints = await self._endpoints(client)
         for sources in _chunks(name for name in agents if name in endpoints):
             await self._subscribe(client, sources)

@@ -24,7 +24,7 @@ from vsek.domain.records import Record
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-COLLECT_S = 0.1
+COLLECT_S = 0.25
 BACK_OFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 Apply = Callable[[Sequence[Record], int], Awaitable[None]]

@@ -64,6 +64,7 @@ async def test_call_context_reaches_libraries_and_tasks(capsys: pytest.CaptureFi
         task = asyncio.create_task(work())
     await task
     logs.get_logger("x").info("outside")
+    await asyncio.sleep(0)  # the loop's next turn writes them
     inside, outside = _lines(capsys)
     assert inside["call_id"] == "c7"
     assert inside["event"] == "from afar"
@@ -130,3 +131,48 @@ def test_lines_of_both_ways_keep_their_order(capsys: pytest.CaptureFixture[str])
     assert [(line["event"], line["number"]) for line in _lines(capsys)] == [
         (name, number) for number in range(3) for name in ("ours", "theirs")
     ]
+
+
+class Writes(io.StringIO):
+    """Notes down what is written with one call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each: list[list[str]] = []
+
+    def write(self, text: str) -> int:
+        self.each.append([json.loads(line)["event"] for line in text.splitlines()])
+        return len(text)
+
+
+async def test_the_loop_does_not_wait_for_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They leave together with the next turn; an error takes those before it along at once."""
+    stream = Writes()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure("info", "json")
+    log = logs.get_logger("x")
+    log.info("one")
+    logging.getLogger("some.library").warning("two")
+    assert stream.each == []
+    await asyncio.sleep(0)
+    assert stream.each == [["one", "two"]]
+    log.info("three")
+    log.error("four")
+    assert stream.each[1:] == [["three", "four"]]
+    log.info("five")
+    await asyncio.to_thread(log.info, "six")
+    await asyncio.sleep(0)
+    assert stream.each[2:] == [["five", "six"]]
+
+
+def test_lines_of_a_loop_that_ended_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Writes()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure("info", "json")
+
+    async def work() -> None:
+        logs.get_logger("x").info("last")
+
+    asyncio.run(work())
+    logs.get_logger("x").info("afterwards")
+    assert [event for each in stream.each for event in each] == ["last", "afterwards"]
