@@ -1,4 +1,4 @@
-"""What the model of Asterisk in tests/unit/call/asterisk.py takes for granted, asked of a real one."""
+"""What the model in tests/unit/call/asterisk.py takes for granted, asked of a real Asterisk."""
 
 from __future__ import annotations
 
