@@ -73,6 +73,34 @@ CASES: list[tuple[Dial, dict[str, str]]] = [
         Dial("4", name="a) (b) [c {d ):2:5"),
         {"did": "4", "name": "a) (b) [c {d ):2:5", "from": "+4930555000"},
     ),
+    # Where one of them is very long, the others are there all the same, and it is cut as always.
+    (
+        Dial(
+            "6",
+            headers=(
+                ("Diversion", f"<sip:+49301@h>;reason={'a' * 4100}"),
+                ("X-vsek-Call", "ours"),
+            ),
+        ),
+        # Asterisk reads no header of more than 4 KB, except for the reason.
+        {"reason": "a" * 40, "hops": "0", "div": "", "ours": "ours"},
+    ),
+    (
+        Dial("7", name="(", headers=(("Privacy", "p" * 4082), ("X-vsek-Call", "ours"))),
+        {"privacy": "p" * 100, "ours": "ours", "name": "("},
+    ),
+    (
+        Dial("8", name="(" + "n" * 4085, headers=(("X-vsek-Call", "ours"),)),
+        {"name": "(" + "n" * 70, "ours": "ours"},
+    ),
+    # Names of headers that fill what Asterisk has for them.
+    *(
+        (
+            Dial("9", headers=((f"X{'a' * length}", "1"), *_MANY[:12], ("X-vsek-Call", "ours"))),
+            {"ours": "ours", "hops": "12"},
+        )
+        for length in (3500, 3700, 3800, 3900, 3950, 4000, 4200)
+    ),
     # Nobody in the request URI, as registered trunks send it; names that mean something to
     # Asterisk; text.
     (Dial("s", to="+49401"), {"reg": "1", "did": "s", "to": "<sip:+49401@"}),
@@ -102,6 +130,8 @@ async def test_headers_arrive_as_they_were_sent(
             got = told.get(name, "")  # what is not there is not passed
             assert got.startswith(value), (dial, name, got)
             assert value or not got, (dial, name, got)
+        assert len(told.get("reason", "")) <= 40
+        assert len(told.get("privacy", "")) <= 100
 
 
 async def test_a_header_is_never_executed(
