@@ -83,6 +83,9 @@ def bench(
     if earlier:
         report = results.merged([results.load(file) for file in earlier])
         folder = out
+        if folder is not None:
+            _made(folder)
+            results.write(folder / "results.json", report)
     else:
         folder = (out or Path(tempfile.mkdtemp(prefix="vsek-bench-"))).expanduser().resolve()
         try:
@@ -125,12 +128,7 @@ async def _measure(
             "Packets cannot be captured, and all times are taken from packets",
             remedy="Run it as root, or give the interpreter CAP_NET_RAW",
         )
-    try:
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be made: {error.strerror}", field="--out", value=str(folder)
-        ) from None
+    await asyncio.to_thread(_made, folder)
     cores = machine.Cores(pin=pin)
     began = time.monotonic()
     report = results.Report(
@@ -157,6 +155,15 @@ async def _measure(
     return report
 
 
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made: {error.strerror}", field="--out", value=str(folder)
+        ) from None
+
+
 def _charts(report: Report, folder: Path | None) -> list[Path]:
     from vsek.bench.charts import charts
     from vsek.sim.report import draw
@@ -164,12 +171,7 @@ def _charts(report: Report, folder: Path | None) -> list[Path]:
     if folder is None:
         return []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         return draw(charts(report), folder)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be made: {error.strerror}", field="--out", value=str(folder)
-        ) from None
     except InputError as error:
         # The figures were costly, and are there without them.
         output.hint(f"No charts: {error.message}")

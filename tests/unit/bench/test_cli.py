@@ -57,6 +57,9 @@ def test_charts_and_document_are_made(file: Path, tmp_path: Path) -> None:
     bench("--from", file, "--out", tmp_path / "docs" / "benchmark", "--docs", docs)
     assert "](benchmark/cost.svg)" in docs.read_text()
     assert (tmp_path / "docs" / "benchmark" / "cost.svg").is_file()
+    assert bench("--from", tmp_path / "docs" / "benchmark" / "results.json") == bench(
+        "--from", file
+    )
 
 
 def test_the_guard_decides_the_exit_code(file: Path, tmp_path: Path) -> None:
