@@ -45,6 +45,8 @@ class Address:
 def parse(text: str) -> list[Address]:
     """The entries of a header, in its order; several headers joined with commas are one."""
     text = text[:LONGEST]
+    if not text:
+        return []
     found: list[Address] = []
     for entry in _entries(text):
         address = _address(entry)
@@ -57,6 +59,9 @@ def parse(text: str) -> list[Address]:
 
 def _entries(text: str) -> Iterator[str]:
     """``text`` at its commas, except those in quotes and in angle brackets."""
+    if "," not in text:
+        yield text
+        return
     start, quoted, angle, at = 0, False, False, 0
     while at < len(text):
         character = text[at]
@@ -77,6 +82,8 @@ def _entries(text: str) -> Iterator[str]:
 
 
 def _balanced(text: str) -> bool:
+    if '"' not in text:
+        return True
     quoted, at = False, 0
     while at < len(text):
         if quoted and text[at] == "\\":

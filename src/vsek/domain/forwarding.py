@@ -44,6 +44,8 @@ def _index(address: Address) -> tuple[int, ...] | None:
 
 def in_order(history: Sequence[Address]) -> list[Address]:
     """Entries of History-Info from the first to the last: by index, where each has one."""
+    if not history:
+        return []
     indexes = [_index(address) for address in history]
     if any(index is None for index in indexes) or len(set(indexes)) < len(indexes):
         return list(history)

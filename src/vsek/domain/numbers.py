@@ -18,6 +18,8 @@ from vsek.domain.text import clean_line
 
 NUMBER_LIMIT = 64
 BLOCK = "*"
+KEPT = 1024
+"""So many results are kept: one call asks five times, mostly for the same numbers as others."""
 """Stands at the end of a block of numbers, for any digits or none: ``+4930123*``."""
 _WITHHELD = frozenset(
     {
@@ -82,6 +84,7 @@ def _e164(digits: str, country: str) -> str | None:
     return written if stable and is_e164(written) else None
 
 
+@lru_cache(KEPT)
 def normalise(raw: str, country: str = "DE", area: str = "") -> str:
     """``raw`` in its one spelling; ``country`` (two letters) is for numbers in national form.
 
