@@ -324,8 +324,8 @@ distribution of k (exponential talks). It leaves out everything that makes it wo
 agents with the same skills). What helps is to widen the circle early, as the last lines show.
 
 The limit asked for is a ratio of 1.10. One pool meets it at both loads, 50 % with everybody after
-1 s and 20 % with everybody after 0.5 s as well. 50 % that never widen miss it: by 0.001 at a load of
-0.95, clearly at 0.85, where the formula's own wait is under three seconds. 20 % that never widen
+1 s and 20 % with everybody after 0.5 s as well. 50 % that never widen miss it: by 0.001 at a load
+of 0.95, clearly at 0.85, where the formula's own wait is under three seconds. 20 % that never widen
 miss it by far, and at a load of 0.85 cannot meet it, as the floor shows; 20 % with everybody after
 1 or 2 s meet it at 0.95 and miss it at 0.85. Who is rung matters little: a choice that leaves
 idle whom the other groups need most (tried beside this) shortens the mean wait by 6 % at
