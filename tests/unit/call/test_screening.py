@@ -126,6 +126,16 @@ def test_a_key_cuts_the_prompt_short_and_not_what_is_said_of_the_recording() -> 
     assert made.kinds[K1].count("key") == 1
 
 
+def test_any_key_ends_the_recording() -> None:
+    made = asking(until="sound:/tone")
+    made.asterisk.sound_ends(CALLER)
+    made.settle()
+    assert stage(made) is Asking.RECORDING
+    made.asterisk.press(CALLER, "9")
+    made.settle()
+    assert stage(made) is Asking.EXAMINING
+
+
 def test_a_key_during_the_greeting_does_not_skip_the_notice() -> None:
     made = asking(until="sound:/greeting")
     made.asterisk.press(CALLER, "1")
