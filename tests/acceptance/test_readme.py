@@ -90,6 +90,9 @@ class Reader:
                 stdout=out,
                 stderr=errors,
                 text=True,
+                # Tests that run in the background may have been told to ignore Ctrl-C; terminals
+                # never do.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
             )
         try:
             yield process
