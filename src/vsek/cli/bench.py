@@ -74,6 +74,7 @@ def bench(
     from vsek.bench import guard as guarding
     from vsek.bench import results
     from vsek.bench.workloads import chosen
+    from vsek.sim.report import make_folder
 
     wanted = chosen(workloads or [])
     if show:
@@ -84,7 +85,7 @@ def bench(
         report = results.merged([results.load(file) for file in earlier])
         folder = out
         if folder is not None:
-            _made(folder)
+            make_folder(folder)
             results.write(folder / "results.json", report)
     else:
         folder = (out or Path(tempfile.mkdtemp(prefix="vsek-bench-"))).expanduser().resolve()
@@ -122,13 +123,14 @@ async def _measure(
     from vsek.bench import machine, results
     from vsek.bench.bench import Bench
     from vsek.demo.capture import Capture
+    from vsek.sim.report import make_folder
 
     if not Capture.allowed():
         raise ServiceError(
             "Packets cannot be captured, and all times are taken from packets",
             remedy="Run it as root, or give the interpreter CAP_NET_RAW",
         )
-    await asyncio.to_thread(_made, folder)
+    await asyncio.to_thread(make_folder, folder)
     cores = machine.Cores(pin=pin)
     began = time.monotonic()
     report = results.Report(
@@ -153,15 +155,6 @@ async def _measure(
     report.took_s = round(time.monotonic() - began, 1)
     await asyncio.to_thread(results.write, folder / "results.json", report)
     return report
-
-
-def _made(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be made: {error.strerror}", field="--out", value=str(folder)
-        ) from None
 
 
 def _charts(report: Report, folder: Path | None) -> list[Path]:

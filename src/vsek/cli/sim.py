@@ -105,7 +105,7 @@ def sim(
     from vsek.sim.curve import CURVES
     from vsek.sim.house import generated, of_rules
     from vsek.sim.load import Habits
-    from vsek.sim.report import make_folder
+    from vsek.sim.report import prepare
     from vsek.sim.scenario import Scenario, Task, day, run_all
 
     rivals = ["vsek", *dict.fromkeys(_rival(name) for name in against or ("polling", "pool"))]
@@ -165,7 +165,7 @@ def sim(
         warm_up=0 if calls_per_day is not None else min(calls // 10, 2_000),
     )
     if out is not None:
-        make_folder(out)
+        prepare(out)
     tallies = dict(
         zip(rivals, run_all([Task(scenario, rival) for rival in rivals], jobs), strict=True)
     )
@@ -200,7 +200,7 @@ def study(
 ) -> None:
     """Repeat the experiments of docs/acd-figures.md; all of them take half an hour."""
     from vsek.sim import study as studies
-    from vsek.sim.report import draw, make_folder, markdown
+    from vsek.sim.report import draw, markdown, prepare
 
     unknown = [name for name in names or () if name not in _STUDIES]
     if unknown:
@@ -211,7 +211,7 @@ def study(
             remedy=f"Choose from: {', '.join(_STUDIES)}",
         )
     if out is not None:
-        make_folder(out)
+        prepare(out)
     for name in names or _STUDIES:
         section: Section = studies.conduct(name, calls, jobs)
         text = markdown([section], ".")

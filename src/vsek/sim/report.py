@@ -75,15 +75,26 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def make_folder(folder: Path) -> None:
-    """A folder for charts, made if it is not there; to be called before anything takes time.
-    Raises ``InputError`` when it cannot be written, or when matplotlib is not there."""
+def must_have_matplotlib() -> None:
+    """Raises ``InputError`` when matplotlib is not there."""
     if find_spec("matplotlib") is None:
         raise InputError(
             "Charts need matplotlib, which is not installed",
             field="--out",
             remedy="pip install 'vsek[charts]', or leave --out away for the tables alone",
         )
+
+
+def prepare(folder: Path) -> None:
+    """A folder for charts, and whether they can be drawn; to be called before anything takes time.
+    Raises ``InputError`` when it cannot be written, or when matplotlib is not there."""
+    must_have_matplotlib()
+    make_folder(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make what ``--out`` names, if it is not there. Raises ``InputError`` when it cannot be
+    written."""
     if folder.exists() and not folder.is_dir():
         raise InputError(
             f"{folder} is a file",
@@ -106,8 +117,9 @@ def make_folder(folder: Path) -> None:
 
 
 def draw(charts: Sequence[Chart], folder: Path) -> list[Path]:
-    """Write each chart to ``folder`` (see :func:`make_folder`) as SVG; the same chart gives the
-    same file. Raises ``InputError`` when the folder cannot be written."""
+    """Write each chart to ``folder`` (see :func:`prepare`) as SVG; the same chart gives the same
+    file. Raises ``InputError`` when matplotlib is not there or the folder cannot be written."""
+    must_have_matplotlib()
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -79,3 +79,15 @@ def test_the_guard_decides_the_exit_code(file: Path, tmp_path: Path) -> None:
 def test_wrong_words_are_told(words: list[str]) -> None:
     with pytest.raises(InputError):
         CliRunner().invoke(app, ["bench", *words], catch_exceptions=False)
+
+
+def test_without_matplotlib_the_figures_are_there(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsek.sim.report.find_spec", lambda _: None)
+    ran = CliRunner().invoke(
+        app, ["bench", "--from", str(file), "--out", str(tmp_path / "out")], catch_exceptions=False
+    )
+    assert ran.exit_code == 0
+    assert "No charts: Charts need matplotlib" in ran.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.json"]
