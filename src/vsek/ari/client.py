@@ -132,7 +132,7 @@ class Client(Resources, EventCallbacks):
             connector=aiohttp.TCPConnector(limit=HTTP_CONNECTIONS, keepalive_timeout=5.0)
         )
         for number in range(1, self._command_count + 1):
-            self._commands.append(self._socket(f"{self.app}-cmd-{number}", f"{number}-"))
+            self._commands.append(self._socket(self._command_app(number), f"{number}-"))
         self._events = self._socket(self.app, "0-", events=True)
         for socket, name in [(s, "command") for s in self._commands] + [(self._events, "events")]:
             task = asyncio.create_task(socket.run(), name=f"ari-{name}")
@@ -183,7 +183,10 @@ class Client(Resources, EventCallbacks):
     def side_app(self) -> str:
         """An application of ours without channels: for events that are wanted of something without
         what a subscription of ``app`` to it would bring besides. They are told like all others."""
-        return f"{self.app}-cmd-1"
+        return self._command_app(1)
+
+    def _command_app(self, number: int) -> str:
+        return f"{self.app}-cmd-{number}"
 
     @property
     def late_replies(self) -> int:

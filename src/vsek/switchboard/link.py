@@ -143,8 +143,7 @@ class AsteriskLink:
 
     async def _reconcile(self) -> None:
         state = self._switchboard.state
-        unread = [{"type": name} for name in UNREAD]
-        await recovery.keep_to(self._client, self._app, {"disallowed": unread})
+        await recovery.keep_to(self._client, self._app, "disallowed", UNREAD)
         calls = state.calls.values()
         sounds = [sound for call in calls for sound in (call.sound_id, call.briefing_id) if sound]
         recordings = filter(None, (recording_of(call) for call in calls))

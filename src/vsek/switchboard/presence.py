@@ -53,7 +53,7 @@ class Presence:
     async def refresh(self, client: AriHttp, agents: Iterable[str]) -> None:
         """Follow the endpoints of ``agents``, and compare with what they are now."""
         agents = list(agents)
-        await keep_to(client, self._app, {"allowed": [{"type": name} for name in READ]})
+        await keep_to(client, self._app, "allowed", READ)
         endpoints = await self._endpoints(client)
         for sources in _chunks(name for name in agents if name in endpoints):
             await self._subscribe(client, sources)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 import structlog
@@ -47,10 +47,13 @@ async def fetch(client: AriHttp, uri: str) -> Any:
     return reply.body
 
 
-async def keep_to(client: AriHttp, app: str, events: dict[str, list[dict[str, str]]]) -> None:
-    """Have Asterisk send ``app`` certain events only: ``{"allowed": [{"type": …}, …]}``, or all but
-    those ``disallowed``. Raises ``ServiceError``."""
-    reply = await client.http("PUT", f"applications/{app}/eventFilter", body=events)
+async def keep_to(
+    client: AriHttp, app: str, which: Literal["allowed", "disallowed"], events: Iterable[str]
+) -> None:
+    """Have Asterisk send ``app`` these types of events only, or all but these. Raises
+    ``ServiceError``."""
+    body = {which: [{"type": name} for name in events]}
+    reply = await client.http("PUT", f"applications/{app}/eventFilter", body=body)
     if reply.status != 200:
         raise ServiceError(
             f"Asterisk does not filter events: {reply.status} {reply.body}",
