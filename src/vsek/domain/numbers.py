@@ -18,7 +18,7 @@ from vsek.domain.text import clean_line
 
 NUMBER_LIMIT = 64
 BLOCK = "*"
-KEPT = 1024
+KEPT = 4096
 """So many results are kept: one call asks five times, mostly for the same numbers as others."""
 """Stands at the end of a block of numbers, for any digits or none: ``+4930123*``."""
 _WITHHELD = frozenset(
@@ -58,7 +58,6 @@ def _user_part(text: str) -> str:
 
 
 # The same few numbers are called all day, and each call names them and its caller several times.
-@lru_cache(maxsize=4096)
 def _e164(digits: str, country: str) -> str | None:
     explicit = digits.startswith("+")
     try:
