@@ -16,6 +16,7 @@ from tests.integration.store.makers import (
     file_of,
     moved,
     opened,
+    step,
 )
 
 from vsek.domain.ids import CallId
@@ -161,6 +162,53 @@ async def test_unknown_call(conn: Connection) -> None:
     assert caught.value.error_id == "unknown_call"
     with pytest.raises(InputError, match="no call 'nope'"):
         await show_draft(conn, "nope")
+
+
+# ── who wrote it ─────────────────────────────────────────────────────────────────────────────
+
+
+async def _author(conn: Connection, call_id: str, author: str = "") -> str:
+    return (await write_draft(conn, call_id, DRAFT, finish=False, author=author)).author
+
+
+async def test_a_draft_is_by_the_agent_who_talks(conn: Connection, known: None) -> None:
+    await agents.add(conn, "ben", "Ben Weber")
+    await records.apply(conn, [opened(), step(number=1, kind="arrived", detail={})], 1)
+    assert await _author(conn, "c1") == "", "nobody has answered"
+    answered = [
+        step(number=2, kind="agent_answered", detail={"agent": "anna", "waited_s": "1.0"}),
+        step(number=3, kind="connected", detail={"agent": "anna"}),
+        step(number=4, kind="offered", detail={"agent": "ben"}),
+        step(number=5, kind="agent_answered", detail={}),
+    ]
+    await records.apply(conn, answered, 2)
+    assert await _author(conn, "c1") == "Anna Schmidt"
+    by_ben = step(number=6, kind="agent_answered", detail={"agent": "ben"})
+    await records.apply(conn, [by_ben], 3)
+    assert await _author(conn, "c1") == "Anna Schmidt", "who wrote it first is kept"
+    await records.apply(conn, [opened("c2"), step("c2", 1, kind="connected")], 4)
+    stranger = step("c2", 2, kind="connected", detail={"agent": "gone'; --"})
+    await records.apply(conn, [stranger], 5)
+    assert await _author(conn, "c2") == "", "an agent whom nobody knows has no name"
+
+
+async def test_a_draft_of_a_call_that_is_over_is_by_its_agent(
+    conn: Connection, known: None
+) -> None:
+    await agents.add(conn, "ben", "Ben Weber")
+    by_ben = step(kind="connected", detail={"agent": "ben"})
+    await records.apply(conn, [opened(), by_ben, closed()], 1)
+    assert await _author(conn, "c1") == "Anna Schmidt"
+    lost = closed("c2", outcome=Outcome.ABANDONED, agent_id=None, answered_at=None)
+    await records.apply(conn, [opened("c2"), step("c2", kind="x"), lost], 2)
+    assert await _author(conn, "c2") == ""
+
+
+async def test_an_author_who_is_named_counts(conn: Connection, known: None) -> None:
+    await records.apply(conn, [opened(), closed()], 1)
+    assert await _author(conn, "c1", "Eva") == "Eva"
+    assert await _author(conn, "c1") == "Eva"
+    assert await _author(conn, "c1", "Uwe\r\n\0") == "Uwe"
 
 
 # ── what a note says ─────────────────────────────────────────────────────────────────────────
