@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import structlog
 
+from vsek.domain.draft import DraftState
 from vsek.domain.ids import CallId, ClientId
 from vsek.domain.note import NoteDraft
 from vsek.domain.records import Record
@@ -62,7 +63,7 @@ class NoteTable:
 
     async def write(
         self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> drafts.DraftState:
+    ) -> DraftState:
         """Write a draft; committed when this returns."""
         try:
             return await self._write(call_id, draft, finish=finish, author=author)
@@ -75,13 +76,13 @@ class NoteTable:
 
     async def _write(
         self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> drafts.DraftState:
+    ) -> DraftState:
         async with pool.acquire(self._pool) as connection:
             return await drafts.write_draft(
                 connection, call_id, draft, finish=finish, author=author, country=self._country
             )
 
-    async def read(self, call_id: CallId) -> drafts.DraftState:
+    async def read(self, call_id: CallId) -> DraftState:
         """The draft of a call."""
         async with pool.acquire(self._pool) as connection:
             return await drafts.show_draft(connection, call_id)

@@ -12,12 +12,12 @@ import typer
 from vsek.cli import output, run
 from vsek.cli.control import Control
 from vsek.cli.run import Folder, Json
+from vsek.domain.draft import DraftStage
 from vsek.domain.note import Action, NoteDraft, Urgency
 from vsek.errors import InputError, ServiceError
 from vsek.notify.client import NotesClient, NotesRefusedError
 from vsek.notify.model import DeliveryStatus, NoteDetail, NoteInfo, NoteList, RetryAnswer
 from vsek.settings import Settings
-from vsek.store.notes import NoteState
 
 app = typer.Typer(help="Notes: what the client gets by e-mail about each call.")
 
@@ -245,7 +245,7 @@ def write(
 
 def _written(state: dict[str, Any]) -> str:
     due = output.moment(state.get("due_at"))
-    if state["state"] == NoteState.SENT:
+    if state["state"] == DraftStage.SENT:
         correction = "; the correction leaves now" if due else ""
         return f"sent{correction} (revision {state['revision']})"
     leaves = f", leaves at {output.shown(due)}" if due else ""

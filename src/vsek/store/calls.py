@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from pydantic import BaseModel, ConfigDict
 
+from vsek.domain.draft import DraftState, unknown_call
 from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.text import clean_line
 from vsek.errors import InputError
 from vsek.store import recordings
-from vsek.store.notes import DraftState, show_draft
+from vsek.store.notes import show_draft
 from vsek.store.recordings import Recording
 
 if TYPE_CHECKING:
@@ -170,9 +171,7 @@ async def show(conn: Connection, call_id: str) -> CallView:
     note = await show_draft(conn, key)
     row = await conn.fetchrow(_SHOW_SQL, key)
     if row is None:
-        raise InputError(
-            f"There is no call {call_id!r}", field="call", value=call_id, error_id="unknown_call"
-        )
+        raise unknown_call(call_id)
     steps = [
         Step(
             number=step["number"],

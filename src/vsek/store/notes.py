@@ -15,17 +15,13 @@ which gives a note to one forwarder for a while, takes rows of ``note_due`` alon
 from __future__ import annotations
 
 import time
-from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
+from vsek.domain.draft import DraftStage, DraftState, unknown_call
 from vsek.domain.ids import CallId
 from vsek.domain.note import NoteDraft, auto_key
 from vsek.domain.numbers import normalise
 from vsek.domain.text import clean_line
-from vsek.errors import InputError
 from vsek.store.pool import timestamp
 
 if TYPE_CHECKING:
@@ -44,44 +40,6 @@ WHERE d.call_id = $1
 """
 
 
-class NoteState(StrEnum):
-    """How far a call's note is."""
-
-    OPEN = "open"
-    """Nobody said that it is finished; it leaves by itself some time after the call."""
-    FINISHED = "finished"
-    """Leaves now, or as soon as the call ends."""
-    SENT = "sent"
-    """Has left; changes are sent as corrections."""
-
-
-class DraftState(BaseModel):
-    """A call's note as it stands."""
-
-    model_config = ConfigDict(frozen=True)
-
-    call_id: CallId
-    revision: int
-    """Counts changes of the draft; 0 = nobody has written yet."""
-    state: NoteState
-    finished: bool
-    due_at: datetime | None
-    """When it (or its correction) leaves; ``None``: not before the call ends, or it has left."""
-    author: str
-    changed_at: datetime | None
-    draft: NoteDraft
-
-
-def _unknown(call_id: str) -> InputError:
-    return InputError(
-        f"There is no call {call_id!r}",
-        field="call",
-        value=call_id,
-        remedy="'vsek call list' shows the calls",
-        error_id="unknown_call",
-    )
-
-
 async def write_draft(
     conn: Connection,
     call_id: str,
@@ -94,8 +52,10 @@ async def write_draft(
 ) -> DraftState:
     """Replace the call's draft, committed when this returns; ``finish`` lets the note leave.
 
-    A finished note stays finished. ``now`` is Unix seconds (default: the clock); ``country`` is
-    for the dictated number. Raises ``InputError`` for a call that the database does not know.
+    A finished note stays finished. Without an ``author`` it keeps the one it has, or is by the
+    call's agent, where there is one already. ``now`` is Unix seconds (default: the clock);
+    ``country`` is for the dictated number. Raises ``InputError`` for a call that the database does
+    not know.
     """
     moment = timestamp(time.time() if now is None else now)
     key = clean_line(call_id)
@@ -109,7 +69,7 @@ async def write_draft(
         moment,
     )
     if row is None:
-        raise _unknown(call_id)
+        raise unknown_call(call_id)
     return _state(CallId(key), row)
 
 
@@ -118,16 +78,16 @@ async def show_draft(conn: Connection, call_id: str) -> DraftState:
     key = clean_line(call_id)
     row = await conn.fetchrow(_SHOW_SQL, key)
     if row is None:
-        raise _unknown(call_id)
+        raise unknown_call(call_id)
     return _state(CallId(key), row)
 
 
 def _state(call_id: CallId, row: Row) -> DraftState:
     due_key, left = row["due_key"], row["left_at"] is not None
     if left or (due_key is not None and due_key != auto_key(call_id)):
-        state = NoteState.SENT
+        state = DraftStage.SENT
     else:
-        state = NoteState.FINISHED if row["finished"] else NoteState.OPEN
+        state = DraftStage.FINISHED if row["finished"] else DraftStage.OPEN
     return DraftState(
         call_id=call_id,
         revision=row["revision"],

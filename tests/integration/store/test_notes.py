@@ -19,6 +19,7 @@ from tests.integration.store.makers import (
     step,
 )
 
+from vsek.domain.draft import DraftStage
 from vsek.domain.ids import CallId
 from vsek.domain.note import Action, NoteDraft, NoteKind, NoteRequest
 from vsek.domain.outcomes import Outcome, Stage
@@ -27,7 +28,7 @@ from vsek.errors import InputError, ServiceError
 from vsek.notify.forwarder import NoteForwarder
 from vsek.store import agents, calls, clients, recordings, records, requests
 from vsek.store import outbox as outbox_module
-from vsek.store.notes import NoteState, show_draft, write_draft
+from vsek.store.notes import show_draft, write_draft
 from vsek.store.outbox import NoteOutbox, Operations
 from vsek.store.pool import acquire, timestamp
 
@@ -88,7 +89,7 @@ async def test_an_open_note_leaves_at_its_time_as_incomplete(
     assert request.call is not None
     assert request.call.talked_s == 50
     assert request.language == "de"
-    assert (await show_draft(conn, "c1")).state is NoteState.SENT
+    assert (await show_draft(conn, "c1")).state is DraftStage.SENT
 
 
 async def test_a_note_finished_while_the_call_goes_on_leaves_at_its_end(
@@ -96,7 +97,7 @@ async def test_a_note_finished_while_the_call_goes_on_leaves_at_its_end(
 ) -> None:
     await records.apply(conn, [opened()], 1)
     state = await write_draft(conn, "c1", DRAFT, finish=True, author="anna", now=T0 + 30)
-    assert (state.state, state.revision, state.due_at) == (NoteState.FINISHED, 1, None)
+    assert (state.state, state.revision, state.due_at) == (DraftStage.FINISHED, 1, None)
     assert await claim(outbox, T0 + 1e6) == []
     await records.apply(conn, [closed(), moved("c1", T0 + 500)], 2)
     assert await outbox.next_due() == T0 + 60
@@ -128,7 +129,7 @@ async def test_a_late_edit_becomes_a_correction_after_the_original(
     same = await write_draft(conn, "c1", NoteDraft(), finish=True, now=T0 + 201)
     assert same.due_at is None, "nothing changed: nothing to correct"
     state = await write_draft(conn, "c1", DRAFT, finish=True, now=T0 + 202)
-    assert state.state is NoteState.SENT
+    assert state.state is DraftStage.SENT
     assert state.due_at is not None
     more = DRAFT.model_copy(update={"text": "Noch etwas"})
     await write_draft(conn, "c1", more, finish=True, now=T0 + 203)

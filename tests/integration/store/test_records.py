@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.integration.store.makers import T0, closed, moved, opened, step
 
+from vsek.domain.draft import DraftStage
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.records import Record
 from vsek.errors import InputError
 from vsek.store import calls, records
-from vsek.store.notes import NoteState
 
 if TYPE_CHECKING:
     from vsek.store.pool import Connection
@@ -39,7 +39,7 @@ async def test_a_call_and_its_timeline(conn: Connection) -> None:
         (1, "greeting", {"sound": "abc"}),
         (2, "offer", {"agent": "anna"}),
     ]
-    assert view.note.state is NoteState.OPEN
+    assert view.note.state is DraftStage.OPEN
     assert [note.key for note in view.notes] == ["call:c1:auto"]
     assert view.notes[0].due_at.timestamp() == T0 + 150
     assert await records.journal_seq(conn) == 7
