@@ -63,7 +63,7 @@ from vsek.switchboard.shipper import Shipper
 from vsek.switchboard.sweep import Sweep
 from vsek.switchboard.translate import Translator
 from vsek.switchboard.writer import RecordWriter
-from vsek.tables import CallTable, NoteTable, RecordingTable, RecordTable, TalkTable
+from vsek.tables import CallTable, RecordingTable, RecordTable, TalkTable
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +71,8 @@ ARI_HEARTBEAT_S = 2.5
 """A line that swallows everything is given up after 1.5 times this; callers wait meanwhile."""
 ARI_WATCH_S = 1.5
 JOURNAL_DAYS = 14
+FEED_CONNECTIONS = 2
+"""What fetches due notes for the note service claims them with one, and listens with the other."""
 GC_THRESHOLDS = (10_000, 20, 50)
 """A call leaves few cycles behind; Python's own thresholds look for them several times a call."""
 KEEP_SHIPPED_EVERY_S = 1.0
@@ -83,25 +85,26 @@ LAST_RECORDS_S = 1.0
 async def notes(settings: Settings) -> None:
     """The note service, until told to stop."""
     # Only here: the switchboard, which calls wait for after a crash, starts without it.
+    from vsek.drafts import DraftTable
     from vsek.notify.forwarder import NoteForwarder
     from vsek.notify.intake import Intake
     from vsek.notify.service import serve as serve_notes
 
+    country = settings.asterisk.default_country
+    dsn = settings.database.dsn.get_secret_value()
+    size = FEED_CONNECTIONS + settings.database.pool_size
+    connections = await pool.open_pool(dsn, size=size, one_plan=True)
+
     async def feed(intake: Intake) -> None:
         """What the switchboard has left to do for us."""
         to = Operations(settings.notes.operations_email, settings.notes.operations_language)
-        country = settings.asterisk.default_country
-        # One claims and writes down fates, one listens.
-        dsn = settings.database.dsn.get_secret_value()
-        size = settings.database.pool_size
-        connections = await pool.open_pool(dsn, size=size, one_plan=True)
-        try:
-            outbox = NoteOutbox(connections, to, country=country)
-            await NoteForwarder(outbox, intake).run()
-        finally:
-            await close_pool(connections)
+        outbox = NoteOutbox(connections, to, country=country)
+        await NoteForwarder(outbox, intake).run()
 
-    await serve_notes(settings, feed=feed)
+    try:
+        await serve_notes(settings, feed=feed, book=DraftTable(connections, country))
+    finally:
+        await close_pool(connections)
 
 
 async def serve(settings: Settings) -> None:
@@ -366,7 +369,6 @@ class _Process:
     def _control_server(self) -> uvicorn.Server:
         app = make_app(
             self.switchboard,
-            NoteTable(self.pool, self.writer, self.settings.asterisk.default_country),
             self.keeper.sync,
             self.watch,
         )

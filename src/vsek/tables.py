@@ -8,24 +8,19 @@ from contextlib import aclosing
 
 import structlog
 
-from vsek.domain.draft import DraftState
 from vsek.domain.ids import CallId, ClientId
-from vsek.domain.note import NoteDraft
 from vsek.domain.records import Record
 from vsek.domain.talks import PastTalk
-from vsek.errors import InputError, ServiceError
+from vsek.errors import ServiceError
 from vsek.leadership import Leadership
 from vsek.store import acquaintance, calls, pool, recordings, records
-from vsek.store import notes as drafts
 from vsek.switchboard.ledger import KnownCall
 from vsek.switchboard.recordings import Owed
 from vsek.switchboard.shipper import Shipper
-from vsek.switchboard.writer import RecordWriter
 
 log = structlog.get_logger(__name__)
 
 SHIPPED_WAIT_S = 2.0
-DRAIN_S = 5.0
 
 
 class RecordTable:
@@ -51,41 +46,6 @@ class RecordTable:
         await self._shipper.flush()
         async with pool.acquire(self._pool) as connection:
             await records.apply(connection, batch, number, epoch=epoch)
-
-
-class NoteTable:
-    """The control API's note book, in the database."""
-
-    def __init__(self, connections: pool.Pool, writer: RecordWriter, country: str) -> None:
-        self._pool = connections
-        self._writer = writer
-        self._country = country
-
-    async def write(
-        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> DraftState:
-        """Write a draft; committed when this returns."""
-        try:
-            return await self._write(call_id, draft, finish=finish, author=author)
-        except InputError as error:
-            if error.error_id != "unknown_call" or not self._writer.waiting:
-                raise
-        # The call may be so young that its record is still on its way.
-        await self._writer.drained(DRAIN_S)
-        return await self._write(call_id, draft, finish=finish, author=author)
-
-    async def _write(
-        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> DraftState:
-        async with pool.acquire(self._pool) as connection:
-            return await drafts.write_draft(
-                connection, call_id, draft, finish=finish, author=author, country=self._country
-            )
-
-    async def read(self, call_id: CallId) -> DraftState:
-        """The draft of a call."""
-        async with pool.acquire(self._pool) as connection:
-            return await drafts.show_draft(connection, call_id)
 
 
 class CallTable:

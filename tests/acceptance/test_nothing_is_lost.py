@@ -160,7 +160,7 @@ async def test_notes_are_kept_when_the_switchboard_dies_right_after_the_call(
     await ringing.answer()
     call = await house.wait_live(caller, "talking")
     note = {"concern": "Dachrinne tropft", "caller_name": "Frau Huber", "action": "RR"}
-    state = await house.stack.control("PUT", f"/v1/calls/{call['id']}/note", note)
+    state = await house.stack.notes("PUT", f"/v1/calls/{call['id']}/note", note)
     assert state["state"] == "open"
     await caller.hang_up()
     old = await kill_switchboard(house)

@@ -75,14 +75,6 @@ class Control:
         """Live calls."""
         return list((await self._ask("GET", "/v1/calls"))["calls"])
 
-    async def note(self, call_id: str) -> dict[str, Any]:
-        """The note draft of a call."""
-        return await self._ask("GET", f"/v1/calls/{quote(call_id, safe='')}/note")
-
-    async def write_note(self, call_id: str, note: dict[str, Any]) -> dict[str, Any]:
-        """Stores the note of a call (fields of the draft, ``finish``, ``author``)."""
-        return await self._ask("PUT", f"/v1/calls/{quote(call_id, safe='')}/note", note)
-
     async def _ask(
         self, method: str, path: str, body: object = None, *, well: tuple[int, ...] = (200,)
     ) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from vsek.cli import output, run
-from vsek.cli.control import Control
 from vsek.cli.run import Folder, Json
-from vsek.domain.draft import DraftStage
-from vsek.domain.note import Action, NoteDraft, Urgency
+from vsek.domain.draft import DraftStage, DraftState, UnknownCallError
+from vsek.domain.note import Action, Urgency
 from vsek.errors import InputError, ServiceError
 from vsek.notify.client import NotesClient, NotesRefusedError
 from vsek.notify.model import DeliveryStatus, NoteDetail, NoteInfo, NoteList, RetryAnswer
@@ -243,13 +242,13 @@ def write(
     typer.echo(f"Note of call {call_id}: {_written(state)}")
 
 
-def _written(state: dict[str, Any]) -> str:
-    due = output.moment(state.get("due_at"))
-    if state["state"] == DraftStage.SENT:
+def _written(state: DraftState) -> str:
+    due = state.due_at
+    if state.state is DraftStage.SENT:
         correction = "; the correction leaves now" if due else ""
-        return f"sent{correction} (revision {state['revision']})"
+        return f"sent{correction} (revision {state.revision})"
     leaves = f", leaves at {output.shown(due)}" if due else ""
-    return f"{state['state']}, revision {state['revision']}{leaves}"
+    return f"{state.state}, revision {state.revision}{leaves}"
 
 
 async def _write(
@@ -260,12 +259,17 @@ async def _write(
     *,
     finish: bool,
     author: str,
-) -> dict[str, Any]:
-    async with Control(settings) as control:
-        before = NoteDraft.model_validate((await control.note(call_id))["draft"])
-        draft = before.model_dump(mode="json") | changes
-        draft["fields"] = before.fields | own_fields
-        return await control.write_note(call_id, {**draft, "finish": finish, "author": author})
+) -> DraftState:
+    async with run.note_service(settings) as service:
+        try:
+            before = (await service.draft(call_id)).draft
+            draft = before.model_dump(mode="json") | changes
+            draft["fields"] = before.fields | own_fields
+            return await service.write_draft(call_id, draft, finish=finish, author=author)
+        except NotesRefusedError as error:
+            if error.status != 404:
+                raise
+            raise UnknownCallError(call_id) from None
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ a ``Result`` (``print(result.table())``). Times come from the packets on loopbac
 ``vsek.demo.capture``), the arrival of mails from a mail server of ours, processor seconds and
 memory from ``/proc``. Without the right to capture the times of sound are ``None``.
 
-An agent's note is written and finished while the talk goes on, through the control API, so that
+An agent's note is written and finished while the talk goes on, through the note service, so that
 the mail is due when the call ends.
 """
 
@@ -485,5 +485,5 @@ async def _write_note(house: House, call_id: str, number: str) -> None:
         "text": f"{_MARK} {digits}",
         "finish": True,
     }
-    await house.stack.control("PUT", f"/v1/calls/{call_id}/note", body)
+    await house.stack.notes("PUT", f"/v1/calls/{call_id}/note", body)
     house.finished[digits] = time.time()

@@ -217,7 +217,7 @@ class Demo:
         if not ringing.closed:
             await ringing.hang_up()
         note = {**scene.note, "finish": True}
-        await stack.control("PUT", f"/v1/calls/{call['id']}/note", note)
+        await stack.notes("PUT", f"/v1/calls/{call['id']}/note", note)
         await stack.control("POST", f"/v1/agents/{agent.id}/ready")
         self.tell(f"{agent.name} has written the note and is ready again")
 

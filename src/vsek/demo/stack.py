@@ -1,7 +1,7 @@
 """A vsek of one's own: ``vsek up`` in a folder, and the ways in which one works with it.
 
-Only public ways: the command line, the control API, the addresses in the JSON line that ``vsek up``
-prints.
+Only public ways: the command line, the control API, the note service, the addresses in the JSON
+line that ``vsek up`` prints.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Stack:
         """The JSON line of ``vsek up``."""
         self._pump: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._notes: aiohttp.ClientSession | None = None
 
     @classmethod
     async def start(
@@ -159,8 +160,26 @@ class Stack:
                 connector=aiohttp.UnixConnector(socket),
                 timeout=aiohttp.ClientTimeout(total=10.0),
             )
+        return await self._ask(self._session, method, path, body)
+
+    async def notes(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """A request to the note service, as ``control``."""
+        if self._notes is None:
+            file = self.folder / "run" / "stack.json"
+            settings = json.loads(await asyncio.to_thread(file.read_text))["settings"]["notes"]
+            self._notes = aiohttp.ClientSession(
+                settings["url"],
+                headers={"Authorization": f"Bearer {settings['token']}"},
+                timeout=aiohttp.ClientTimeout(total=10.0),
+            )
+        return await self._ask(self._notes, method, path, body)
+
+    @staticmethod
+    async def _ask(
+        session: aiohttp.ClientSession, method: str, path: str, body: object
+    ) -> dict[str, Any]:
         try:
-            async with self._session.request(method, path, json=body) as response:
+            async with session.request(method, path, json=body) as response:
                 answer = dict(await response.json())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceError(f"{method} {path}: {str(error) or type(error).__name__}") from error
@@ -178,9 +197,10 @@ class Stack:
 
     async def stop(self, *, number: int = signal.SIGTERM) -> int:
         """Ends everything in order (SIGTERM) and returns the exit code."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._session, self._notes):
+            if session is not None:
+                await session.close()
+        self._session = self._notes = None
         code = await self.program.stop(number=number, grace_s=30.0)
         if self._pump is not None:
             await self._pump

@@ -12,8 +12,19 @@ from vsek.domain.note import NoteDraft
 from vsek.domain.text import CleanName
 from vsek.errors import InputError
 
-UNKNOWN_CALL = "unknown_call"
-"""The ``error_id`` of :func:`unknown_call`."""
+
+class UnknownCallError(InputError):
+    """The database does not know this call."""
+
+    error_id = "unknown_call"
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(
+            f"There is no call {call_id!r}",
+            field="call",
+            value=call_id,
+            remedy="'vsek call list' shows the calls",
+        )
 
 
 class DraftStage(StrEnum):
@@ -56,14 +67,3 @@ class WriteNote(NoteDraft):
     def draft(self) -> NoteDraft:
         """The draft alone."""
         return NoteDraft(**self.model_dump(exclude={"finish", "author"}))
-
-
-def unknown_call(call_id: str) -> InputError:
-    """The error for a call that the database does not know."""
-    return InputError(
-        f"There is no call {call_id!r}",
-        field="call",
-        value=call_id,
-        remedy="'vsek call list' shows the calls",
-        error_id=UNKNOWN_CALL,
-    )

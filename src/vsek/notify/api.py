@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import asyncpg
 import structlog
-from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Query, Request, Response, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vsek.domain.draft import DraftState, UnknownCallError, WriteNote
 from vsek.domain.note import MAX_ATTACHED_BYTES, NoteKey, NoteRequest
 from vsek.domain.text import clean_line
 from vsek.errors import InputError, VsekError
 from vsek.health.exposition import metrics_route
 from vsek.notify.backlog import Backlog
 from vsek.notify.database import DATABASE_ERRORS, Database, KeyReusedError, NewNote
+from vsek.notify.drafts import Drafts
 from vsek.notify.mail import message_id
 from vsek.notify.metrics import NoteMetrics
 from vsek.notify.model import (
@@ -122,8 +124,42 @@ def _responses(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "description": _PROBLEM_FOR[code]} for code in codes}
 
 
+def _call_of(request: Request) -> dict[str, str]:
+    """What a line of the log says of the call that a request is about."""
+    call_id = request.path_params.get("call_id")
+    return {} if call_id is None else {"call_id": clean_line(call_id)}
+
+
+def _add_draft_routes(app: FastAPI, drafts: Drafts, guarded: Sequence[params.Depends]) -> None:
+    unknown: dict[int | str, dict[str, Any]] = {
+        404: {"model": Problem, "description": "there is no such call"}
+    }
+
+    async def read_draft(call_id: str) -> DraftState:
+        """While a call goes on and afterwards. A call that began just now is waited for."""
+        return await drafts.read(call_id)
+
+    async def write_draft(call_id: str, note: WriteNote) -> DraftState:
+        """Replaces the draft as a whole; committed before it is answered. Once the note has left,
+        each change of it is sent as a correction."""
+        return await drafts.write(call_id, note)
+
+    app.get(
+        "/v1/calls/{call_id}/note",
+        dependencies=guarded,
+        responses={**_responses(401, 503), **unknown},
+        summary="Show a call's note as it stands",
+    )(read_draft)
+    app.put(
+        "/v1/calls/{call_id}/note",
+        dependencies=guarded,
+        responses={**_responses(400, 401, 413, 422, 503), **unknown},
+        summary="Write a call's note",
+    )(write_draft)
+
+
 class NotesApi:
-    """Builds the application from its parts."""
+    """Builds the application from its parts; without ``drafts`` it knows notes but no calls."""
 
     def __init__(
         self,
@@ -136,6 +172,7 @@ class NotesApi:
         now: Callable[[], datetime],
         metrics: NoteMetrics,
         backlog: Backlog,
+        drafts: Drafts | None = None,
     ) -> None:
         self._database = database
         self._outbox = outbox
@@ -145,6 +182,7 @@ class NotesApi:
         self._now = now
         self._metrics = metrics
         self._backlog = backlog
+        self._drafts = drafts
 
     def build(self) -> FastAPI:
         """The ASGI application."""
@@ -193,6 +231,8 @@ class NotesApi:
             responses=_responses(401, 404, 503),
             summary="Erase what goes along with a note",
         )(self.erase)
+        if self._drafts is not None:
+            _add_draft_routes(app, self._drafts, guarded)
         app.get("/v1/health", responses=_responses(503), summary="How the service is")(self.health)
         app.get("/v1/ready", responses=_responses(503), summary="Whether notes are taken")(
             self.ready
@@ -345,19 +385,20 @@ class NotesApi:
                 422, "input", f"{field}: {first['msg']}", field=field, value=first.get("input")
             )
 
-        async def known(_: Request, error: Exception) -> JSONResponse:
+        async def known(request: Request, error: Exception) -> JSONResponse:
             assert isinstance(error, VsekError)
             match error:
                 case _UnauthorisedError():
                     status = 401
                 case KeyReusedError():
                     status = 409
-                case _NotFoundError():
+                case _NotFoundError() | UnknownCallError():
                     status = 404
                 case InputError():
                     status = 422
                 case _:
                     status = 503
+                    _log.error("not_served", error=str(error), **_call_of(request))
             return _problem(
                 status,
                 error.error_id,

@@ -7,14 +7,17 @@ never be taken.
 from __future__ import annotations
 
 import io
+import json
 import os
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
+from vsek.domain.draft import DraftState
 from vsek.domain.note import NoteRequest
 from vsek.errors import InputError, ServiceError
 from vsek.notify.model import (
@@ -117,6 +120,23 @@ class NotesClient:
         path = f"/v1/notes/{quote(note_id, safe='')}/attachments"
         return await self._call(ErasedAnswer, "DELETE", path)
 
+    async def draft(self, call_id: str) -> DraftState:
+        """A call's note as it stands."""
+        return await self._call(DraftState, "GET", _draft_path(call_id))
+
+    async def write_draft(
+        self, call_id: str, draft: Mapping[str, Any], *, finish: bool = False, author: str = ""
+    ) -> DraftState:
+        """Replace a call's draft by these fields (of ``NoteDraft``), which the service checks. When
+        this returns, it is safe."""
+        return await self._call(
+            DraftState,
+            "PUT",
+            _draft_path(call_id),
+            headers={"Content-Type": "application/json"},
+            data=json.dumps({**draft, "finish": finish, "author": author}).encode(),
+        )
+
     async def health(self) -> Health:
         """How the service is."""
         return await self._call(Health, "GET", "/v1/health")
@@ -158,6 +178,10 @@ class NotesClient:
                     remedy="Correct notes.url",
                 ) from None
         raise _problem(self.url, status, body)
+
+
+def _draft_path(call_id: str) -> str:
+    return f"/v1/calls/{quote(call_id, safe='')}/note"
 
 
 def _said(error: Exception) -> str:

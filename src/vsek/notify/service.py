@@ -19,6 +19,7 @@ from vsek.health.exposition import QuietServer
 from vsek.notify.api import NotesApi
 from vsek.notify.backlog import Backlog
 from vsek.notify.database import DATABASE_ERRORS, Database
+from vsek.notify.drafts import Drafts, NoteBook
 from vsek.notify.intake import Intake
 from vsek.notify.metrics import NoteMetrics
 from vsek.notify.outbox import Outbox, utc_now
@@ -64,11 +65,16 @@ Feed = Callable[[Intake], Awaitable[None]]
 
 
 async def serve(
-    settings: Settings, *, feed: Feed | None = None, stop: asyncio.Event | None = None
+    settings: Settings,
+    *,
+    feed: Feed | None = None,
+    book: NoteBook | None = None,
+    stop: asyncio.Event | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until ``stop`` is set (then signals are the caller's).
 
-    ``feed`` runs along with it and hands notes over without HTTP, until it is cancelled.
+    ``feed`` runs along with it and hands notes over without HTTP, until it is cancelled. ``book``
+    is where agents' drafts are; without it the API has none.
 
     A database or mail server that is away is waited for. Raises ``InputError`` without a token
     and ``ServiceError`` when the address is taken.
@@ -98,7 +104,8 @@ async def serve(
     )
     with listener:
         async with pool:
-            await _run(settings, pool, token, listener, stop, feed)
+            drafts = None if book is None else Drafts(book)
+            await _run(settings, pool, token, listener, stop, feed, drafts)
 
 
 async def _leave_as_it_is(_: object) -> None:
@@ -144,6 +151,7 @@ async def _run(  # noqa: PLR0917 - called once
     listener: socket.socket,
     stop: asyncio.Event,
     feed: Feed | None,
+    drafts: Drafts | None,
 ) -> None:
     country = settings.asterisk.default_country
     renderer = Renderer(country)
@@ -169,6 +177,7 @@ async def _run(  # noqa: PLR0917 - called once
         now=utc_now,
         metrics=metrics,
         backlog=backlog,
+        drafts=drafts,
     )
     server = QuietServer(
         uvicorn.Config(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from pydantic import BaseModel, ConfigDict
 
-from vsek.domain.draft import DraftState, unknown_call
+from vsek.domain.draft import DraftState, UnknownCallError
 from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.domain.outcomes import Outcome, Stage
 from vsek.domain.text import clean_line
@@ -165,13 +165,13 @@ async def list_calls(
 
 
 async def show(conn: Connection, call_id: str) -> CallView:
-    """One call; raises ``InputError`` when the database does not know it."""
+    """One call; raises ``UnknownCallError`` when the database does not know it."""
     key = clean_line(call_id)
     # The draft first: it says in people's words that there is no such call.
     note = await show_draft(conn, key)
     row = await conn.fetchrow(_SHOW_SQL, key)
     if row is None:
-        raise unknown_call(call_id)
+        raise UnknownCallError(call_id)
     steps = [
         Step(
             number=step["number"],

@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from vsek.domain.draft import DraftStage, DraftState, unknown_call
+from vsek.domain.draft import DraftStage, DraftState, UnknownCallError
 from vsek.domain.ids import CallId
 from vsek.domain.note import NoteDraft, auto_key
 from vsek.domain.numbers import normalise
@@ -54,8 +54,7 @@ async def write_draft(
 
     A finished note stays finished. Without an ``author`` it keeps the one it has, or is by the
     call's agent, where there is one already. ``now`` is Unix seconds (default: the clock);
-    ``country`` is for the dictated number. Raises ``InputError`` for a call that the database does
-    not know.
+    ``country`` is for the dictated number. Raises ``UnknownCallError``.
     """
     moment = timestamp(time.time() if now is None else now)
     key = clean_line(call_id)
@@ -69,16 +68,16 @@ async def write_draft(
         moment,
     )
     if row is None:
-        raise unknown_call(call_id)
+        raise UnknownCallError(call_id)
     return _state(CallId(key), row)
 
 
 async def show_draft(conn: Connection, call_id: str) -> DraftState:
-    """The call's note as it stands; raises ``InputError`` for an unknown call."""
+    """The call's note as it stands; raises ``UnknownCallError``."""
     key = clean_line(call_id)
     row = await conn.fetchrow(_SHOW_SQL, key)
     if row is None:
-        raise unknown_call(call_id)
+        raise UnknownCallError(call_id)
     return _state(CallId(key), row)
 
 

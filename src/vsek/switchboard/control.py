@@ -21,26 +21,13 @@ from starlette.routing import Route
 
 from vsek.acd.events import AgentPaused, AgentReadied
 from vsek.call.model import Call, State
-from vsek.domain.ids import AgentId, CallId
-from vsek.domain.note import NoteDraft
+from vsek.domain.ids import AgentId
 from vsek.domain.text import CleanName
 from vsek.errors import InputError, ServiceError, VsekError
 from vsek.health.exposition import metrics_route
 from vsek.switchboard.owner import Switchboard
 
 log = structlog.get_logger(__name__)
-
-
-class NoteBook(Protocol):
-    """Keeps note drafts; answers only when they are safe."""
-
-    async def write(
-        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> BaseModel:
-        """Write a draft. Raises ``InputError`` with ``error_id`` ``unknown_call``."""
-
-    async def read(self, call_id: CallId) -> BaseModel:
-        """The draft of a call. Raises as ``write``."""
 
 
 class Synced(BaseModel):
@@ -55,14 +42,6 @@ class Pause(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     reason: CleanName = Field(default="break", max_length=80)
-
-
-class WriteNote(NoteDraft):
-    """Body of a note: the fields of a draft, and what to do with it."""
-
-    finish: bool = False
-    """Send it now; otherwise it waits for more, and leaves as incomplete when its time comes."""
-    author: CleanName = ""
 
 
 class Watch(Protocol):
@@ -81,7 +60,6 @@ class Watch(Protocol):
 
 def make_app(
     switchboard: Switchboard,
-    notes: NoteBook,
     sync: Callable[[], Awaitable[Synced]],
     watch: Watch,
 ) -> Starlette:
@@ -90,6 +68,10 @@ def make_app(
     Plain Starlette: this is served by the loop that decides about calls.
     """
 
+    async def list_calls(_: Request) -> Response:
+        state = switchboard.state
+        return _reply({"calls": [_call(state, call) for call in state.calls.values()]})
+
     async def take_over_directory(_: Request) -> Response:
         return _reply((await sync()).model_dump())
 
@@ -97,7 +79,7 @@ def make_app(
         routes=[
             *_watch_routes(watch),
             *_agent_routes(switchboard),
-            *_call_routes(switchboard, notes),
+            Route("/v1/calls", list_calls),
             Route("/v1/sync", take_over_directory, methods=["POST"]),
         ],
         exception_handlers={
@@ -167,36 +149,6 @@ def _agent_routes(switchboard: Switchboard) -> list[Route]:
         Route("/v1/agents/{agent_id}/ready", make_ready, methods=["POST"]),
         Route("/v1/agents/{agent_id}/pause", pause, methods=["POST"]),
     ]
-
-
-def _call_routes(switchboard: Switchboard, notes: NoteBook) -> list[Route]:
-    async def list_calls(_: Request) -> Response:
-        state = switchboard.state
-        return _reply({"calls": [_call(state, call) for call in state.calls.values()]})
-
-    async def write_note(request: Request) -> Response:
-        call_id = CallId(request.path_params["call_id"])
-        body = WriteNote.model_validate_json(await request.body())
-        draft = NoteDraft(**body.model_dump(exclude={"finish", "author"}))
-        author = body.author or _author(switchboard.state, call_id)
-        written = await notes.write(call_id, draft, finish=body.finish, author=author)
-        return _reply(written.model_dump(mode="json"))
-
-    async def read_note(request: Request) -> Response:
-        call_id = CallId(request.path_params["call_id"])
-        return _reply((await notes.read(call_id)).model_dump(mode="json"))
-
-    return [
-        Route("/v1/calls", list_calls),
-        Route("/v1/calls/{call_id}/note", write_note, methods=["PUT"]),
-        Route("/v1/calls/{call_id}/note", read_note),
-    ]
-
-
-def _author(state: State, call_id: CallId) -> str:
-    call = state.calls.get(call_id)
-    entry = state.directory.agents.get(call.agent_id) if call and call.agent_id else None
-    return entry.name if entry is not None else ""
 
 
 def _agent(state: State, agent_id: AgentId) -> dict[str, Any]:

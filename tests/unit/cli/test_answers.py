@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from vsek.cli import agents, notes
+from vsek.cli.output import shown
+from vsek.domain.draft import DraftState
+from vsek.domain.note import Action
 from vsek.errors import InputError
 from vsek.settings import Settings
 
@@ -33,6 +37,18 @@ _NOTE: dict[str, Any] = {
     "message_id": "<x@y>",
     "state": "accepted",
     "deliveries": [],
+}
+
+
+_STATE: dict[str, Any] = {
+    "call_id": "c1",
+    "revision": 2,
+    "state": "open",
+    "finished": False,
+    "due_at": None,
+    "author": "",
+    "changed_at": None,
+    "draft": {"text": "Es tropft", "fields": {"Kunde": "4711"}},
 }
 
 
@@ -68,7 +84,9 @@ def test_a_word_that_an_option_does_not_know(
     )
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["show", "n1"], ["retry", "n1"]])
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["show", "n1"], ["retry", "n1"], ["write", "c1", "--text", "x"]]
+)
 def test_notes_without_a_stack_name_the_folder(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "vsek.toml").write_text('[notes]\nurl = "http://127.0.0.1:1"\n')
     (tmp_path / "run").mkdir()
@@ -151,9 +169,19 @@ async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
         body = {"error_id": "unknown_note", "message": "There is no such note", "field": "note_id"}
         return web.json_response(body, status=404)
 
+    async def draft(request: web.Request) -> web.Response:
+        if request.match_info["id"] != "c1":
+            return await show(request)
+        if request.method == "GET":
+            return web.json_response(_STATE)
+        draft = await request.json()
+        finished, author = draft.pop("finish"), draft.pop("author")
+        return web.json_response({**_STATE, "draft": draft, "finished": finished, "author": author})
+
     app = web.Application()
     app.router.add_get("/v1/notes", listing)
     app.router.add_get("/v1/notes/{id}", show)
+    app.router.add_route("*", "/v1/calls/{id}/note", draft)
     async with TestServer(app) as server:
         yield Settings(dir=tmp_path, notes={"url": str(server.make_url("/"))})
 
@@ -180,6 +208,10 @@ async def test_who_names_no_note_learns_how_to_find_it(
     ("answer", "text"),
     [
         ({"state": "open", "due_at": None}, "open, revision 2"),
+        (
+            {"state": "finished", "due_at": "2026-01-01T00:00:00Z"},
+            f"finished, revision 2, leaves at {shown(datetime(2026, 1, 1, tzinfo=UTC))}",
+        ),
         ({"state": "sent", "due_at": None}, "sent (revision 2)"),
         (
             {"state": "sent", "due_at": "2026-01-01T00:00:00Z"},
@@ -188,7 +220,26 @@ async def test_who_names_no_note_learns_how_to_find_it(
     ],
 )
 def test_what_becomes_of_a_note_that_was_written(answer: dict[str, Any], text: str) -> None:
-    assert notes._written({**answer, "revision": 2}) == text
+    assert notes._written(DraftState.model_validate({**_STATE, **answer})) == text
+
+
+async def test_what_is_written_is_added_to_what_is_there(settings: Settings) -> None:
+    changes = {"concern": "Dach", "action": Action.CALL_BACK}
+    fields = {"Objekt": "12"}
+    state = await notes._write(settings, "c1", changes, fields, finish=True, author="Eva")
+    assert state.draft.text == "Es tropft"
+    assert state.draft.concern == "Dach"
+    assert state.draft.action is Action.CALL_BACK
+    assert state.draft.fields == {"Kunde": "4711", "Objekt": "12"}
+    assert (state.finished, state.author) == (True, "Eva")
+
+
+@pytest.mark.parametrize("call_id", ["zz", "a/b", "..", "ü\n"])
+async def test_who_names_no_call_learns_how_to_find_it(settings: Settings, call_id: str) -> None:
+    with pytest.raises(InputError, match="There is no call") as caught:
+        await notes._write(settings, call_id, {}, {}, finish=False, author="")
+    assert (caught.value.value, caught.value.error_id) == (call_id, "unknown_call")
+    assert "vsek call list" in caught.value.remedy
 
 
 def test_a_pause_that_follows_on_a_talk(capsys: pytest.CaptureFixture[str]) -> None:

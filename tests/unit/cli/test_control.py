@@ -52,14 +52,14 @@ async def test_requests_as_the_api_wants_them(settings: Settings, switchboard: S
         await control.ready("anna")
         await control.pause("anna")
         await control.pause("anna", "lunch")
-        await control.write_note("c/1", {"text": "x", "finish": True, "author": ""})
+        await control.ready("a/1")
         switchboard.answer = (200, {"agents": [{"id": "anna"}]})
         assert await control.agents() == [{"id": "anna"}]
     assert switchboard.asked == [
         ("POST", "/v1/agents/anna/ready", None),
         ("POST", "/v1/agents/anna/pause", {}),
         ("POST", "/v1/agents/anna/pause", {"reason": "lunch"}),
-        ("PUT", "/v1/calls/c%2F1/note", {"text": "x", "finish": True, "author": ""}),
+        ("POST", "/v1/agents/a%2F1/ready", None),
         ("GET", "/v1/agents", None),
     ]
 
@@ -89,7 +89,7 @@ async def test_wrong_questions_and_faults_are_told_apart(
         assert (wrong.value.error_id, wrong.value.field) == ("unknown_agent", "agent")
         switchboard.answer = (503, {**body, "error_id": "database"})
         with pytest.raises(ServiceError) as fault:
-            await control.note("c1")
+            await control.calls()
         assert fault.value.error_id == "database"
 
 

@@ -8,34 +8,10 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
-from pydantic import BaseModel
 from tests.unit.switchboard.test_owner import ANNA, Bench, arrival, start
 
-from vsek.domain.ids import CallId
-from vsek.domain.note import NoteDraft
-from vsek.errors import InputError, ServiceError
+from vsek.errors import ServiceError
 from vsek.switchboard.control import Synced, make_app
-
-
-class Draft(BaseModel):
-    concern: str
-    author: str
-    finished: bool
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.trouble: Exception | None = None
-
-    async def write(
-        self, call_id: CallId, draft: NoteDraft, *, finish: bool, author: str
-    ) -> BaseModel:
-        if self.trouble is not None:
-            raise self.trouble
-        return Draft(concern=draft.concern, author=author, finished=finish)
-
-    async def read(self, call_id: CallId) -> BaseModel:
-        raise InputError("There is no call", field="call", value=call_id, error_id="unknown_call")
 
 
 class Watch:
@@ -53,10 +29,13 @@ class Watch:
 
 class Api:
     def __init__(self, bench: Bench) -> None:
-        self.bench, self.notes, self.watch = bench, Notes(), Watch()
-        self._app = make_app(bench.switchboard, self.notes, self._sync, self.watch)
+        self.bench, self.watch = bench, Watch()
+        self.trouble: Exception | None = None
+        self._app = make_app(bench.switchboard, self._sync, self.watch)
 
     async def _sync(self) -> Synced:
+        if self.trouble is not None:
+            raise self.trouble
         return Synced(clients=2, agents=1)
 
     async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
@@ -109,15 +88,9 @@ async def test_agents_and_calls(api: Api) -> None:
     assert await api.ask("POST", "/v1/sync") == (200, {"clients": 2, "agents": 1})
 
 
-async def test_a_note(api: Api) -> None:
-    status, body = await api.ask(
-        "PUT", "/v1/calls/call-1/note", {"concern": "Roof", "finish": True, "author": "Eva"}
-    )
-    assert (status, body) == (200, {"concern": "Roof", "author": "Eva", "finished": True})
-    status, body = await api.ask("GET", "/v1/calls/call-2/note")
-    assert (status, body["error_id"], body["field"]) == (404, "unknown_call", "call")
-    api.notes.trouble = ServiceError("The database does not serve", remedy="Start it")
-    status, body = await api.ask("PUT", "/v1/calls/call-1/note", {})
+async def test_a_fault_is_told_with_its_remedy(api: Api) -> None:
+    api.trouble = ServiceError("The database does not serve", remedy="Start it")
+    status, body = await api.ask("POST", "/v1/sync")
     assert (status, body["message"], body["remedy"]) == (
         503,
         "The database does not serve",
@@ -131,9 +104,8 @@ async def test_a_note(api: Api) -> None:
         ("POST", "/v1/agents/nobody/ready", None, 404, "no agent 'nobody'"),
         ("POST", f"/v1/agents/{ANNA}/pause", {"why": "x"}, 422, "why"),
         ("POST", f"/v1/agents/{ANNA}/pause", b"\xff{", 422, "JSON"),
-        ("PUT", "/v1/calls/c/note", {"urgency": "very"}, 422, "urgency"),
-        ("PUT", "/v1/calls/c/note", b"", 422, "JSON"),
-        ("PUT", "/v1/calls/c/note", [1], 422, "body"),
+        ("POST", f"/v1/agents/{ANNA}/pause", [1], 422, "body"),
+        ("PUT", "/v1/calls/call-1/note", {}, 404, "Not Found"),
         ("DELETE", "/v1/calls", None, 405, "Not Allowed"),
         ("GET", "/v1/nothing", None, 404, "Not Found"),
     ],
