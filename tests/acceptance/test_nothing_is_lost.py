@@ -164,8 +164,13 @@ async def test_notes_are_kept_when_the_switchboard_dies_right_after_the_call(
     assert state["state"] == "open"
     await caller.hang_up()
     old = await kill_switchboard(house)
+    # Agents go on writing meanwhile.
+    more = {**note, "text": "Seit gestern, über dem Eingang."}
+    state = await house.stack.notes("PUT", f"/v1/calls/{call['id']}/note", more)
+    assert state["revision"] == 2
     await wait_restarted(house, old)
     mail = await house.wait_mail(caller)
     assert "Dachrinne tropft" in mail.text
+    assert "über dem Eingang" in mail.text
     (closed,) = await house.wait_closed(caller)
     assert len(closed["notes"]) == 1

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vsek.domain.draft import DraftStage, DraftState, WriteNote
 from vsek.domain.note import Action, NoteRequest
+from vsek.notify.drafts import ARRIVAL_S, DEADLINE_S, YOUNG_S
 from vsek.notify.model import Delivery, DeliveryStatus, NoteState, state_of
 from vsek.notify.words import WORDS
 
@@ -19,6 +21,24 @@ def test_the_example_is_a_note() -> None:
     [example] = re.findall(r"<<'END'\n(.*?)\nEND\n", DOCS, re.DOTALL)
     request = NoteRequest.model_validate(json.loads(example))
     assert request.fields == {"Objekt": "Lindenallee 12"}
+
+
+def test_the_example_is_a_draft() -> None:
+    [example] = re.findall(r"<<'DRAFT'\n(.*?)\nDRAFT\n", DOCS, re.DOTALL)
+    note = WriteNote.model_validate(json.loads(example))
+    assert (note.finish, note.draft.action) == (True, Action.CALL_BACK)
+
+
+@pytest.mark.parametrize("field", [*WriteNote.model_fields, *DraftState.model_fields, *DraftStage])
+def test_what_is_written_and_answered_is_explained(field: str) -> None:
+    told = DOCS[DOCS.index("**Write what an agent takes down.**") : DOCS.index("**Errors**")]
+    assert f"`{field}`" in told
+
+
+def test_how_long_a_draft_waits_is_told() -> None:
+    assert (ARRIVAL_S, YOUNG_S, DEADLINE_S) == (5, 180, 4)
+    assert "last\nthree minutes and is not there yet is waited for, 5 s at most" in DOCS
+    assert "`503` within 9 s" in DOCS
 
 
 @pytest.mark.parametrize("action", list(Action))
