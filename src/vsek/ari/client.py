@@ -25,6 +25,7 @@ import logging
 import re
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Self
 
 import aiohttp
@@ -37,7 +38,7 @@ from vsek.ari._generated.resources import Resources
 from vsek.ari.backoff import Backoff
 from vsek.ari.base import Event
 from vsek.ari.callbacks import EventCallbacks
-from vsek.ari.connection import AriSocket, SocketOptions
+from vsek.ari.connection import AriSocket, Done, SocketOptions, resolve
 from vsek.ari.errors import (
     AriClosed,
     AriDisconnected,
@@ -378,15 +379,31 @@ class Client(Resources, EventCallbacks):
         well; the future fails with ``AriTimeout``, ``AriDisconnected`` or ``AriReplaced`` (or
         ``AriFrameTooLarge``). Never raises; whoever does not care may drop the future.
         """
-        if not self._commands or self._closed:
-            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            what = "the client was closed" if self._closed else "the client was not started"
-            future.set_exception(AriClosed(what) if self._closed else AriDisconnected(what))
-            future.exception()
-            return future
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        done = partial(resolve, future)
+        self.send(method, uri, query, body, done, lane=lane, deadline_s=deadline_s)
+        return future
+
+    def send(
+        self,
+        method: str,
+        uri: str,
+        query: Query | None,
+        body: Any,
+        done: Done,
+        *,
+        lane: str = "",
+        deadline_s: float | None = None,
+    ) -> None:
+        """As :meth:`submit`, for who sends thousands: ``done`` is called with the reply, or with
+        the error, as soon as it is read, without a future and a turn of the loop in between."""
         commands = self._commands
+        if not commands or self._closed:
+            closed = AriClosed("the client was closed")
+            done(closed if self._closed else AriDisconnected("the client was not started"))
+            return
         socket = commands[zlib.crc32(lane.encode()) % len(commands)]
-        return socket.submit(method, uri, query, body, deadline_s or self.deadline_s)
+        socket.send(method, uri, query, body, deadline_s or self.deadline_s, done)
 
     async def http(
         self,

@@ -1,10 +1,10 @@
 """One WebSocket to Asterisk: connects, reads, writes, connects again.
 
 Theory of operation. The WebSocket hands each text, as it is read, to the sans-I/O protocol, and
-the results go to futures and to ``on_event``, all synchronously: nothing ever waits for a handler,
-because Asterisk drops a socket whose reader stalls. ``submit`` writes at once, without awaiting;
-only when the kernel does not take any more do frames wait in ``_backlog``, in order, and those
-whose deadline passes there are never sent.
+the results go to each request's ``done`` and to ``on_event``, all synchronously: nothing ever
+waits for a handler, because Asterisk drops a socket whose reader stalls. ``send`` writes at once,
+without awaiting; only when the kernel does not take any more do frames wait in ``_backlog``, in
+order, and those whose deadline passes there are never sent.
 
 One timer stands at the earliest deadline. When the event loop was blocked, replies may lie unread
 in the socket while the timer is already due; a late timer therefore lets the reader go first.
@@ -23,6 +23,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -41,6 +42,9 @@ from vsek.ari.websocket import LATE_TIMER_S, HandshakeRefusedError, WebSocket, c
 
 log = logging.getLogger("vsek.ari")
 
+Done = Callable[["Reply | AriError"], None]
+"""Gets the fate of a request, once; possibly before ``send`` has returned."""
+
 # A reply to ``GET channels`` may be large; events are small.
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 # An Asterisk that stood still carries out our old attempts to connect when it goes on.
@@ -58,6 +62,25 @@ class SocketOptions:
     heartbeat_s: float
     connect_timeout_s: float
     backoff: Backoff
+
+
+def resolve(future: asyncio.Future[Reply], fate: Reply | AriError) -> None:
+    """Give a future its result or its exception."""
+    if future.done():
+        return
+    if isinstance(fate, Reply):
+        future.set_result(fate)
+    else:
+        future.set_exception(fate)
+        future.exception()  # whoever drops the future must not hear of it from the collector
+
+
+def _tell(done: Done, fate: Reply | AriError) -> None:
+    try:
+        done(fate)
+    except Exception:
+        # A mistake of whoever asked is no reason to stop reading.
+        log.exception("what was to be done with a reply failed")
 
 
 class AriSocket:
@@ -99,7 +122,7 @@ class AriSocket:
         self._loop = asyncio.get_running_loop()
         self._ws: WebSocket | None = None
         self._ghosts: list[float] = []
-        self._futures: dict[str, asyncio.Future[Reply]] = {}
+        self._waiting: dict[str, Done] = {}
         self._backlog: deque[tuple[str, bytes]] = deque()
         self._gathered: list[bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -117,16 +140,27 @@ class AriSocket:
     ) -> asyncio.Future[Reply]:
         """Writes a request; the future gets the reply or an ``AriError``."""
         future: asyncio.Future[Reply] = self._loop.create_future()
-        now = self._loop.time()
+        self.send(method, uri, query, body, deadline_s, partial(resolve, future))
+        return future
+
+    def send(  # noqa: PLR0917 - as submit, and whom to tell
+        self,
+        method: str,
+        uri: str,
+        query: Query | None,
+        body: Any,
+        deadline_s: float,
+        done: Done,
+    ) -> None:
+        """Writes a request; ``done`` gets the reply or an ``AriError``."""
         try:
             request_id, frame = self.protocol.request(
-                method, uri, query, body, now=now, deadline_s=deadline_s
+                method, uri, query, body, now=self._loop.time(), deadline_s=deadline_s
             )
         except AriError as error:
-            future.set_exception(error)
-            future.exception()  # whoever drops the future must not hear of it from the collector
-            return future
-        self._futures[request_id] = future
+            _tell(done, error)
+            return
+        self._waiting[request_id] = done
         self._arm_timer()
         assert self._ws is not None
         if self._ws.paused:
@@ -135,7 +169,6 @@ class AriSocket:
             self._gathered.append(frame)
         else:
             self._ws.send((frame,))
-        return future
 
     def gather(self) -> None:
         """Keep what is submitted from now on, for :meth:`flush`. Only within one callback."""
@@ -183,10 +216,7 @@ class AriSocket:
         self._arm_timer()
 
     def _fail(self, request_id: str, error: AriError) -> None:
-        future = self._futures.pop(request_id)
-        if not future.done():
-            future.set_exception(error)
-            future.exception()  # as in submit
+        _tell(self._waiting.pop(request_id), error)
 
     def _fail_all(self, ids: list[str], make: Callable[[], AriError]) -> None:
         self._backlog.clear()
@@ -307,9 +337,7 @@ class AriSocket:
 
     def _handle(self, item: Event | Reply | Malformed) -> None:
         if isinstance(item, Reply):
-            future = self._futures.pop(item.request_id)
-            if not future.done():
-                future.set_result(item)
+            _tell(self._waiting.pop(item.request_id), item)
         elif isinstance(item, Malformed):
             log.error("Asterisk sent what is no ARI message (%s): %s", item.problem, item.start)
         else:

@@ -7,8 +7,8 @@ compares state and world after the reconnect, exactly as after a crash.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -28,20 +28,20 @@ _GONE = 404
 _CONFLICT = 409
 
 
-class AriSubmit(Protocol):
+class AriSend(Protocol):
     """What this needs of :class:`vsek.ari.Client`."""
 
-    def submit(
+    def send(
         self,
         method: str,
         uri: str,
-        query: Query | None = None,
-        body: Any = None,
+        query: Query | None,
+        body: Any,
+        done: Callable[[Reply | AriError], None],
         *,
         lane: str = "",
-        deadline_s: float | None = None,
-    ) -> asyncio.Future[Reply]:
-        """Send without waiting."""
+    ) -> None:
+        """Send without waiting; ``done`` gets what becomes of it."""
 
 
 Request = tuple[str, str, dict[str, str], dict[str, Any] | None]
@@ -55,7 +55,7 @@ class AriCommander:
 
     def __init__(
         self,
-        client: AriSubmit,
+        client: AriSend,
         app: str,
         post: Callable[[CommandFailed], None],
         trunk: str = "",
@@ -75,8 +75,7 @@ class AriCommander:
             return
         self.sent += 1
         method, uri, query, body = self.request(command)
-        future = self._client.submit(method, uri, query, body, lane=command.lane)
-        future.add_done_callback(lambda done: self._done(command, done))
+        self._client.send(method, uri, query, body, partial(self._done, command), lane=command.lane)
 
     def request(self, command: do.Command) -> Request:
         """Method, URI, query and body of a command."""
@@ -125,20 +124,14 @@ class AriCommander:
             "originator": command.caller_channel_id,
         }
 
-    def _done(self, command: do.Command, done: asyncio.Future[Reply]) -> None:
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is None:
-            reply = done.result()
-            if reply.status >= 400:
+    def _done(self, command: do.Command, fate: Reply | AriError) -> None:
+        if isinstance(fate, Reply):
+            if fate.status >= 400:
                 self.failed += 1
-                self._failed(command, reply.status, _message(reply))
-        elif isinstance(error, AriTimeout):
+                self._failed(command, fate.status, _message(fate))
+        elif isinstance(fate, AriTimeout):
             self.timeouts += 1
-            self._failed(command, 0, str(error))
-        elif not isinstance(error, AriError):
-            log.error("command_error", call_id=command.call_id, error=repr(error))
+            self._failed(command, 0, str(fate))
 
     def _failed(self, command: do.Command, status: int, message: str) -> None:
         name = type(command).__name__
