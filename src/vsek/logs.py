@@ -15,15 +15,17 @@ escapes: nobody can forge a line or talk to the terminal of whoever reads the lo
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import sys
+import time
 from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TextIO, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -36,12 +38,16 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "text"]
 
 _LEVELS = {"warn": "warning", "exception": "error", "fatal": "critical"}
+_AT_ONCE = frozenset({"error", "exception", "critical", "fatal"})
+"""Lines that must not be lost should the process end now."""
 _call_id: ContextVar[CallId | None] = ContextVar("call_id", default=None)
 
 # Locals of a frame may hold secrets; they stay out of the log.
 _exception_as_fields = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
+_TOGETHER_S = 0.05
+"""Lines of so many seconds are written at once."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 # Libraries that tell every request at level info; vsek's own events say what matters.
@@ -57,13 +63,17 @@ def configure(level: Level = "info", fmt: Format = "json") -> None:
     render: Callable[[EventDict], str] = _json if fmt == "json" else _text
     handler = _Lines(sys.stderr)
 
-    def ours(logger: WrappedLogger, method: str, event: EventDict) -> str:
-        return render(_complete(logger.name, method, event))
+    class Direct(structlog.make_filtering_bound_logger(number)):  # type: ignore[misc]
+        """structlog's logger without its chain of processors: one step does it all, since each
+        costs, and a call writes a dozen lines."""
+
+        def _proxy_to_logger(self, method: str, event: str | None = None, **fields: Any) -> None:
+            context = self._context
+            line = _complete(self._logger.name, method, event, {**context, **fields})
+            self._logger.line(render(line), at_once=method in _AT_ONCE)
 
     structlog.configure(
-        # One step that does it all: each step costs, and a call writes a dozen lines.
-        processors=[ours],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=Direct,
         logger_factory=lambda *names: _Named(handler, *names),
         cache_logger_on_first_use=False,
     )
@@ -71,7 +81,8 @@ def configure(level: Level = "info", fmt: Format = "json") -> None:
     def theirs(_logger: WrappedLogger, method: str, event: EventDict) -> str:
         event.pop("_record", None)
         event.pop("_from_structlog", None)
-        return render(_complete(str(event.pop("logger", "")), method, event))
+        name, said = str(event.pop("logger", "")), event.pop("event", "")
+        return render(_complete(name, method, said, event))
 
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name],
@@ -102,13 +113,14 @@ def call_context(call_id: CallId) -> Iterator[None]:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Where all lines end up. What the event loop's thread logs waits, unless it is an error, for
-    the loop's next turn, and is written together: an agent's telephone does not wait for the log.
-    """
+    """Where all lines end up. What the event loop's thread logs waits a moment, unless it is an
+    error, and is written together: an agent's telephone does not wait for the log."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._waiting: list[str] = []
+        self._writer: asyncio.AbstractEventLoop | None = None
+        """Whose timer will write them; a loop that has ended does not."""
         atexit.register(self.write_out)
 
     def line(self, text: str, *, at_once: bool = False) -> None:
@@ -116,8 +128,9 @@ class _Lines(logging.StreamHandler[TextIO]):
         with self.lock or nullcontext():
             self._waiting.append(text)
             if not at_once and (loop := _get_running_loop()) is not None:
-                if len(self._waiting) == 1:
-                    loop.call_soon(self.write_out)
+                if self._writer is not loop:
+                    self._writer = loop
+                    loop.call_later(_TOGETHER_S, self.write_out)
                 return
         self.write_out()
 
@@ -125,7 +138,7 @@ class _Lines(logging.StreamHandler[TextIO]):
         """Write what waits. A stream that refuses is no reason to end calls."""
         try:
             with self.lock or nullcontext():
-                waiting, self._waiting = self._waiting, []
+                waiting, self._waiting, self._writer = self._waiting, [], None
                 if waiting:
                     self.stream.write("\n".join((*waiting, "")))
                     self.flush()
@@ -143,36 +156,31 @@ class _Lines(logging.StreamHandler[TextIO]):
 class _Named:
     """The end of the way of our own events: structlog's logger of one name."""
 
-    __slots__ = ("_lines", "name")
+    __slots__ = ("line", "name")
 
     def __init__(self, lines: _Lines, name: str = "vsek") -> None:
-        self._lines = lines
+        self.line = lines.line
         self.name = name
 
-    def msg(self, text: str) -> None:
-        """A rendered line."""
-        self._lines.line(text)
 
-    def error(self, text: str) -> None:
-        """A rendered line that must not be lost should the process end now."""
-        self._lines.line(text, at_once=True)
-
-    debug = info = warning = log = msg
-    critical = exception = fatal = error
+@lru_cache(maxsize=2)
+def _second(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
 
 
-def _complete(name: str, method: str, event: EventDict) -> EventDict:
+def _complete(name: str, method: str, said: str | None, fields: EventDict) -> EventDict:
     """The fields of a line in their order: those that every line has, the call, the rest."""
+    now = time.time()
     line: EventDict = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z",
+        "timestamp": f"{_second(now // 1)}.{int(now % 1 * 1e6):06d}Z",
         "level": _LEVELS.get(method, method),
         "logger": name,
-        "event": event.pop("event", ""),
+        "event": said or "",
     }
-    call_id = event.pop("call_id", None) or _call_id.get()
+    call_id = fields.pop("call_id", None) or _call_id.get()
     if call_id is not None:
         line["call_id"] = call_id
-    line.update(event)
+    line.update(fields)
     return line
 
 

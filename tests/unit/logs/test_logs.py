@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -63,8 +64,7 @@ async def test_call_context_reaches_libraries_and_tasks(capsys: pytest.CaptureFi
     with logs.call_context(CallId("c7")):
         task = asyncio.create_task(work())
     await task
-    logs.get_logger("x").info("outside")
-    await asyncio.sleep(0)  # the loop's next turn writes them
+    logs.get_logger("x").error("outside")  # takes what waits along
     inside, outside = _lines(capsys)
     assert inside["call_id"] == "c7"
     assert inside["event"] == "from afar"
@@ -139,14 +139,16 @@ class Writes(io.StringIO):
     def __init__(self) -> None:
         super().__init__()
         self.each: list[list[str]] = []
+        self.more = threading.Semaphore(0)
 
     def write(self, text: str) -> int:
         self.each.append([json.loads(line)["event"] for line in text.splitlines()])
+        self.more.release()
         return len(text)
 
 
 async def test_the_loop_does_not_wait_for_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They leave together with the next turn; an error takes those before it along at once."""
+    """They leave together after a moment; an error takes those before it along at once."""
     stream = Writes()
     monkeypatch.setattr(sys, "stderr", stream)
     logs.configure("info", "json")
@@ -154,15 +156,30 @@ async def test_the_loop_does_not_wait_for_its_lines(monkeypatch: pytest.MonkeyPa
     log.info("one")
     logging.getLogger("some.library").warning("two")
     assert stream.each == []
-    await asyncio.sleep(0)
+    await asyncio.to_thread(stream.more.acquire)
     assert stream.each == [["one", "two"]]
     log.info("three")
     log.error("four")
     assert stream.each[1:] == [["three", "four"]]
     log.info("five")
     await asyncio.to_thread(log.info, "six")
-    await asyncio.sleep(0)
     assert stream.each[2:] == [["five", "six"]]
+
+
+def test_another_loop_writes_its_lines_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the one before it ended with lines that wait."""
+    stream = Writes()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure("info", "json")
+
+    async def work(name: str, *, wait: bool) -> None:
+        logs.get_logger("x").info(name)
+        if wait:
+            await asyncio.to_thread(stream.more.acquire)
+
+    asyncio.run(work("first", wait=False))
+    asyncio.run(work("second", wait=True))
+    assert stream.each == [["first", "second"]]
 
 
 def test_lines_of_a_loop_that_ended_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
