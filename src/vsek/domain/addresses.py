@@ -82,8 +82,8 @@ def _entries(text: str) -> Iterator[str]:
 
 
 def _balanced(text: str) -> bool:
-    if '"' not in text:
-        return True
+    if "\\" not in text:
+        return text.count('"') % 2 == 0
     quoted, at = False, 0
     while at < len(text):
         if quoted and text[at] == "\\":
@@ -159,6 +159,8 @@ def _decoded(user: str) -> str:
 
 def _params(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
+    if not text:
+        return found
     for part in text.split(";"):
         key, _, value = part.partition("=")
         key = key.strip().lower()

@@ -76,8 +76,9 @@ def _e164(digits: str, country: str) -> str | None:
         return None
     written: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     # Rows of zeros and the like do not survive a second reading; they are no public numbers.
+    # What was written so already has been read so.
     try:
-        stable = phonenumbers.parse(written, None) == number
+        stable = written == digits or phonenumbers.parse(written, None) == number
     except phonenumbers.NumberParseException:
         return None
     return written if stable and is_e164(written) else None
@@ -192,6 +193,8 @@ def from_letters(text: str, country: str = "DE") -> str:
     """A number that is written with letters (``0800 FLOWERS``), by the keys of a telephone; empty
     if it is none."""
     text = clean_line(text, NUMBER_LIMIT)
+    if text.removeprefix("+").isdecimal():
+        return ""
     letters = sum(character.isalpha() for character in text)
     if letters < 3 or not _LETTERS.match(text):
         return ""
