@@ -320,7 +320,7 @@ class _Process:
                 await self._until_over([*tasks, replaced, stopping])
         finally:
             sdnotify.tell(sdnotify.STOPPING)
-            server.should_exit = True
+            server.end()
             await self._stop([*tasks, replaced, stopping])
 
     async def _until_over(self, tasks: list[asyncio.Task[Any]]) -> None:
@@ -366,7 +366,7 @@ class _Process:
 
     # --- parts -----------------------------------------------------------------------------
 
-    def _control_server(self) -> uvicorn.Server:
+    def _control_server(self) -> QuietServer:
         app = make_app(
             self.switchboard,
             self.keeper.sync,

@@ -34,8 +34,28 @@ RETRY_S = 2.0
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+TICK_S = 1.0
+
+
 class QuietServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the process belongs to us."""
+    """uvicorn without its signal handlers, for the process belongs to us; and without waking ten
+    times a second to see whether it should end: whoever ends it calls :meth:`end`."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Take no more requests and end when those that came are answered."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """uvicorn's, with a longer breath: once a second is as often as the date changes."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._ending.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

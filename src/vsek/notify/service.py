@@ -205,7 +205,7 @@ async def _run(  # noqa: PLR0917 - called once
         await stop.wait()
         sdnotify.tell(sdnotify.STOPPING)
         # First no new notes, then no more mails: what is acknowledged is in the database.
-        server.should_exit = True
+        server.end()
         if feeding is not None:
             feeding.cancel()
         await serving
