@@ -28,6 +28,9 @@ from vsek.switchboard.journal import bodies, number_of
 log = structlog.get_logger(__name__)
 
 INTERVAL_S = 0.25
+FLUSHED_S = 0.2
+"""Who flushed so many seconds ago has looked already. Records of calls are flushed as often as we
+would look ourselves, so that under load nothing is asked twice."""
 SNAPSHOT_LOOK_S = 2.0
 BACK_OFF_S = 1.0
 CHUNK = 256 * 1024
@@ -156,6 +159,7 @@ class Shipper:
         self._tail: Tail | None = None
         self._snapshot = 0
         self._lock = asyncio.Lock()
+        self._looked_at = -math.inf
         self.failing = False
         self.bytes_shipped = 0
 
@@ -176,7 +180,8 @@ class Shipper:
         while True:
             await asyncio.sleep(BACK_OFF_S if self.failing else INTERVAL_S)
             try:
-                await self._ship()
+                if self.failing or loop.time() - self._looked_at > FLUSHED_S:
+                    await self._ship()
                 if loop.time() >= look_at:
                     await self._ship_newest_snapshot()
                     look_at = loop.time() + SNAPSHOT_LOOK_S
@@ -206,6 +211,7 @@ class Shipper:
         if tail is None:
             return
         async with self._lock:
+            self._looked_at = asyncio.get_running_loop().time()
             wanted = self._written()
             while tail.after < wanted and (chunk := tail.read()) is not None:
                 await self._ship_entries(chunk.first, chunk.last, chunk.body)
