@@ -167,6 +167,7 @@ class Stack:
         if self._notes is None:
             file = self.folder / "run" / "stack.json"
             settings = json.loads(await asyncio.to_thread(file.read_text))["settings"]["notes"]
+        if self._notes is None:  # nobody else has made one meanwhile
             self._notes = aiohttp.ClientSession(
                 settings["url"],
                 headers={"Authorization": f"Bearer {settings['token']}"},
