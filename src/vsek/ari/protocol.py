@@ -257,7 +257,11 @@ class AriProtocol:
         request_id = f"{self.prefix}{self._count}"
         message = _Request(request_id=request_id, method=method, uri=uri)
         if query:
-            message.query_strings = [_QueryString(n, v) for n, v in query_items(query)]
+            message.query_strings = [
+                _QueryString(name, value if type(value) is str else query_text(value))
+                for name, value in query.items()
+                if value is not None
+            ]
         try:
             if body is not None:
                 message.content_type = "application/json"

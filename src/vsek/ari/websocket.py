@@ -88,14 +88,11 @@ class Frames:
         while end - at >= 2:
             first, second = buffer[at], buffer[at + 1]
             length, start = second & 0x7F, at + 2
-            if length == 126:
-                start += 2
+            if length >= 126:
+                start += 2 if length == 126 else 8
+                if start > end:
+                    break
                 length = int.from_bytes(buffer[at + 2 : start], "big")
-            elif length == 127:
-                start += 8
-                length = int.from_bytes(buffer[at + 2 : start], "big")
-            if start > end:
-                break
             if second & 0x80 or first & 0x70:
                 raise ValueError("a frame that is masked or extended")
             if length > self._longest:

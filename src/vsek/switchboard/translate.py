@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from vsek.ari._generated.events import (
     ChannelDestroyed,
@@ -47,34 +48,38 @@ class Translator:
         self._recognise = recognise
         self._gone: dict[str, None] = {}
 
+        # One look-up, however many kinds there are: a call brings some twenty events.
+        self._by_type: dict[type[AriEvent], Callable[[Any], ev.Event | None]] = {
+            StasisStart: self._entered,
+            ChannelStateChange: _changed,
+            ChannelHangupRequest: self._hung_up,
+            ChannelDestroyed: lambda event: self._ended(event.channel.id, event.cause),
+            StasisEnd: self._left,
+            ChannelEnteredBridge: _joined,
+            PlaybackFinished: _played,
+            RecordingFinished: _recorded,
+            RecordingFailed: _recorded,
+            ChannelDtmfReceived: _pressed,
+        }
+
     def translate(self, event: AriEvent) -> ev.Event | None:
         """The input that the event is, or ``None`` if it concerns no call."""
-        match event:
-            case StasisStart():
-                return self._entered(event)
-            case ChannelStateChange() if event.channel.id.startswith(OURS):
-                if event.channel.state == "Up":
-                    return ev.ChannelUp(ChannelId(event.channel.id))
-                if event.channel.state == "Ringing":
-                    return ev.ChannelRinging(ChannelId(event.channel.id))
-                return None
-            case ChannelHangupRequest() if event.cause or not event.channel.id.startswith(OURS):
-                # The first sign of the end, about 2 ms before the others. On a leg it counts only
-                # with its cause: that tells a refusal from a fault.
-                return self._ended(event.channel.id, event.cause or 0)
-            case ChannelDestroyed():
-                return self._ended(event.channel.id, event.cause)
-            case StasisEnd() if not event.channel.id.startswith(OURS):
-                if event.channel.id in self._gone:
-                    return None
-                # A hang-up would have been reported before this: the dialplan took the caller.
-                return ev.CallerDiverted(ChannelId(event.channel.id))
-            case ChannelEnteredBridge() if event.channel is not None and event.bridge.id.startswith(
-                OURS
-            ):
-                return ev.Joined(ChannelId(event.channel.id))
-            case _:
-                return _of_media(event)
+        read = self._by_type.get(type(event))
+        return None if read is None else read(event)
+
+    def _hung_up(self, event: ChannelHangupRequest) -> ev.Event | None:
+        """The first sign of the end, about 2 ms before the others. On a leg it counts only with its
+        cause: that tells a refusal from a fault."""
+        if event.cause or not event.channel.id.startswith(OURS):
+            return self._ended(event.channel.id, event.cause or 0)
+        return None
+
+    def _left(self, event: StasisEnd) -> ev.Event | None:
+        channel_id = event.channel.id
+        if channel_id.startswith(OURS) or channel_id in self._gone:
+            return None
+        # A hang-up would have been reported before this: the dialplan took the caller.
+        return ev.CallerDiverted(ChannelId(channel_id))
 
     def _ended(self, channel_id: str, cause: int) -> ev.ChannelGone | None:
         """Asterisk tells the end of a channel two to four times. The first counts, whatever comes
@@ -100,18 +105,36 @@ class Translator:
         return self._recognise(self._reader.read(new_call_id(self._clock()), channel_id, values))
 
 
-def _of_media(event: AriEvent) -> ev.Event | None:
-    match event:
-        case PlaybackFinished() if event.playback.id.startswith(OURS):
-            call_id = event.playback.id.removeprefix(OURS).rpartition("-")[0]
-            return ev.SoundDone(
-                event.playback.id, CallId(call_id), played=event.playback.state != "failed"
-            )
-        case RecordingFinished() | RecordingFailed() if event.recording.name.startswith(RECORDINGS):
-            name = event.recording.name
-            call_id = name.removeprefix(RECORDINGS).rpartition("-")[0]
-            return ev.RecordingDone(name, CallId(call_id))
-        case ChannelDtmfReceived():
-            return ev.KeyPressed(ChannelId(event.channel.id), event.digit)
-        case _:
-            return None
+def _changed(event: ChannelStateChange) -> ev.Event | None:
+    channel = event.channel
+    if not channel.id.startswith(OURS):
+        return None
+    if channel.state == "Up":
+        return ev.ChannelUp(ChannelId(channel.id))
+    return ev.ChannelRinging(ChannelId(channel.id)) if channel.state == "Ringing" else None
+
+
+def _joined(event: ChannelEnteredBridge) -> ev.Event | None:
+    if event.channel is None or not event.bridge.id.startswith(OURS):
+        return None
+    return ev.Joined(ChannelId(event.channel.id))
+
+
+def _played(event: PlaybackFinished) -> ev.Event | None:
+    playback = event.playback
+    if not playback.id.startswith(OURS):
+        return None
+    call_id = playback.id.removeprefix(OURS).rpartition("-")[0]
+    return ev.SoundDone(playback.id, CallId(call_id), played=playback.state != "failed")
+
+
+def _recorded(event: RecordingFinished | RecordingFailed) -> ev.Event | None:
+    name = event.recording.name
+    if not name.startswith(RECORDINGS):
+        return None
+    call_id = name.removeprefix(RECORDINGS).rpartition("-")[0]
+    return ev.RecordingDone(name, CallId(call_id))
+
+
+def _pressed(event: ChannelDtmfReceived) -> ev.Event | None:
+    return ev.KeyPressed(ChannelId(event.channel.id), event.digit)
