@@ -444,6 +444,8 @@ class _Step(Waits):
 
     def _park_s(self, what: AgentInput, failure: str) -> float:
         rules = self.acd.rules
+        if failure is ev.OfferFailure.LOST:
+            return PARK_MIN_S  # in a gap of ours: nobody knows whether the telephone rang
         unreachable = failure is ev.OfferFailure.UNREACHABLE or what is AgentInput.RING_DUE
         return max(rules.rona_park_s if unreachable else rules.refusal_park_s, PARK_MIN_S)
 

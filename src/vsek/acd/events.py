@@ -18,7 +18,7 @@ class OfferFailure(StrEnum):
     UNREACHABLE = "unreachable"
     """The agent's softphone could not be reached."""
     LOST = "lost"
-    """The agent's leg vanished while it rang."""
+    """The agent's leg vanished while nobody looked: the agent is not to blame."""
     FAILED = "failed"
     """Asterisk could not do what was asked."""
 

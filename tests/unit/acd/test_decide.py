@@ -157,7 +157,7 @@ def test_a_call_keeps_its_place_while_offered() -> None:
     [
         (OfferFailure.REFUSED, RULES, 10),
         (OfferFailure.UNREACHABLE, RULES, 60),
-        (OfferFailure.LOST, RULES, 10),
+        (OfferFailure.LOST, RULES, 1),
         (OfferFailure.FAILED, RULES, 10),
         (OfferFailure.REFUSED, Rules(20, 0, 0), 1),
         (OfferFailure.UNREACHABLE, Rules(20, 0, 0), 1),
