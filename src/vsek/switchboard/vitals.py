@@ -119,7 +119,7 @@ class Vitals:
             calls=Counter(call.stage for call in state.calls.values()),
             callers_waiting=len(waiting),
             longest_wait_s=max((max(0.0, now - arrival) for arrival in waiting), default=0.0),
-            agents=Counter(agent.state for agent in state.acd.agents.values()),
+            agents=state.acd.counts.copy(),
             journal_entries=journal.last_number,
             journal_broken=journal.broken,
             records_waiting=records_waiting,
