@@ -6,6 +6,7 @@ Everything here can be written to a snapshot with ``msgspec`` and read back.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -105,6 +106,10 @@ def owner_of(numbers: dict[str, ClientId], number: str) -> ClientId | None:
     if number in numbers:
         return numbers[number]
     return next((numbers[start] for start in starts(number) if start in numbers), None)
+
+
+IN_A_GAP: Final = -1
+"""Where a cause of Q.850 stands: the leg is gone, and nobody was there to see why."""
 
 
 class LegStage(StrEnum):

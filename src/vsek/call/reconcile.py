@@ -15,7 +15,7 @@ from vsek.call import effects as do
 from vsek.call.desk import Desk, forget_forward, forget_if_empty, play
 from vsek.call.events import Reconciled
 from vsek.call.fallback import remember
-from vsek.call.model import Asking, Call, Forward, Leg, LegStage
+from vsek.call.model import IN_A_GAP, Asking, Call, Forward, Leg, LegStage
 from vsek.call.screening import briefing_of, say_again
 from vsek.call.table import Happening
 from vsek.domain.ids import OURS, CallId, ChannelId
@@ -98,7 +98,7 @@ def _leg(desk: Desk, call: Call, leg: Leg, world: Reconciled, happen: Happen) ->
         del call.legs[leg.channel_id]
         if current:
             leg.stage = LegStage.LEAVING
-            happen(desk, call, Happening.LEG_GONE, leg, 0)
+            happen(desk, call, Happening.LEG_GONE, leg, IN_A_GAP)
     elif not current:
         desk.do(do.HangupLeg(call.call_id, leg.channel_id, "normal"))
     elif call.stage not in _WITH_AGENT:

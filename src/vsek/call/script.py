@@ -39,7 +39,7 @@ from vsek.call.desk import (
     say_goodbye,
     wait,
 )
-from vsek.call.model import Call, Leg, LegStage
+from vsek.call.model import IN_A_GAP, Call, Leg, LegStage
 from vsek.domain.ids import OURS, ChannelId, OfferId
 from vsek.domain.outcomes import AGENT_LOST, FOUND_GONE, RING_LIMIT, Outcome, Stage
 
@@ -211,13 +211,19 @@ def leg_refused(desk: Desk, call: Call, leg: Leg, cause: int) -> None:
     call.leg_id = None
     if cause in REFUSALS:
         failure = acd_events.OfferFailure.REFUSED
+    elif cause == IN_A_GAP:
+        failure = acd_events.OfferFailure.LOST
     elif cause:
         failure = acd_events.OfferFailure.UNREACHABLE
     else:
-        failure = acd_events.OfferFailure.LOST
-    desk.step(call, "offer_failed", agent=leg.agent_id, reason=failure, cause=str(cause))
+        failure = acd_events.OfferFailure.FAILED
+    desk.step(call, "offer_failed", agent=leg.agent_id, reason=failure, cause=_told(cause))
     desk.distribute(desk, acd_events.OfferFailed(leg.offer_id, failure))
     treating.go_on(desk, call)
+
+
+def _told(cause: int) -> str:
+    return "in a gap" if cause == IN_A_GAP else str(cause)
 
 
 def leg_impossible(desk: Desk, call: Call, leg: Leg, status: int, message: str) -> None:
@@ -235,7 +241,7 @@ def leg_impossible(desk: Desk, call: Call, leg: Leg, status: int, message: str) 
 
 def agent_lost(desk: Desk, call: Call, leg: Leg, cause: int) -> None:
     """The agent hung up before being heard."""
-    _back_to_queue(desk, call, leg, f"hung up ({cause})")
+    _back_to_queue(desk, call, leg, f"hung up ({_told(cause)})")
 
 
 def join_failed(desk: Desk, call: Call, leg: Leg, status: int, message: str) -> None:

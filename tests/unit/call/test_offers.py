@@ -15,7 +15,7 @@ from vsek.domain.outcomes import Stage
 
 
 @pytest.mark.parametrize(
-    ("cause", "failure"), [(17, "refused"), (21, "refused"), (20, "unreachable"), (0, "lost")]
+    ("cause", "failure"), [(17, "refused"), (21, "refused"), (20, "unreachable"), (0, "failed")]
 )
 def test_refusals_and_faults_go_on_to_the_next(cause: int, failure: str) -> None:
     made = ringing()

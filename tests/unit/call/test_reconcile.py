@@ -21,6 +21,7 @@ from tests.unit.call.steps import (
     talking,
 )
 
+from vsek.acd.decide import PARK_MIN_S
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call.model import LegStage
@@ -191,6 +192,8 @@ def test_the_leg_was_never_made() -> None:
     lose(made)
     recover(made)
     assert made.state.calls[K1].leg_id == LEG2
+    anna = made.state.acd.agents[ANNA]
+    assert (anna.reason, anna.timer and anna.timer.deadline - made.now) == ("lost", PARK_MIN_S)
 
 
 @pytest.mark.parametrize("did", [GREET, UNKNOWN])
