@@ -28,9 +28,7 @@ from vsek.switchboard.journal import bodies, number_of
 log = structlog.get_logger(__name__)
 
 INTERVAL_S = 0.25
-FLUSHED_S = 0.2
-"""Who flushed so many seconds ago has looked already. Records of calls are flushed as often as we
-would look ourselves, so that under load nothing is asked twice."""
+"""Seconds between two looks, whoever looks: who flushes, before records, has looked for us."""
 SNAPSHOT_LOOK_S = 2.0
 BACK_OFF_S = 1.0
 CHUNK = 256 * 1024
@@ -178,9 +176,11 @@ class Shipper:
         loop = asyncio.get_running_loop()
         look_at = 0.0
         while True:
-            await asyncio.sleep(BACK_OFF_S if self.failing else INTERVAL_S)
+            due_s = self._looked_at + INTERVAL_S - loop.time()
+            await asyncio.sleep(BACK_OFF_S if self.failing else due_s if due_s > 0 else INTERVAL_S)
             try:
-                if self.failing or loop.time() - self._looked_at > FLUSHED_S:
+                # A timer may be due a little before its time.
+                if self.failing or loop.time() - self._looked_at > 0.95 * INTERVAL_S:
                     await self._ship()
                 if loop.time() >= look_at:
                     await self._ship_newest_snapshot()
