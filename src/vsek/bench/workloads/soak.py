@@ -183,11 +183,11 @@ def evaluate(parts: list[Part]) -> dict[str, float]:
 
 
 def _risen(parts: list[Part], name: str) -> int:
-    """By how much the least of the later half exceeds that of the first half. Pools of connections
-    open some more now and then, and close them again; what leaks is never less."""
+    """By how much the least of the later half exceeds the most of the first half. Pools of
+    connections open some more now and then, and close them again; what leaks is more each time."""
     found = [int(getattr(part.left, name)) for part in parts]
     half = len(found) // 2
-    return max(0, min(found[half:]) - min(found[:half]))
+    return max(0, min(found[half:]) - max(found[:half]))
 
 
 def binned(readings: list[tuple[float, float]]) -> list[tuple[float, float]]:
