@@ -1,5 +1,5 @@
--- Who writes a draft need not be said: the first time it is the call's agent. While the call goes
--- on, that is the last one who answered it. All else is as in 0013_write_draft.
+-- Who writes a draft need not be said. While the call goes on it is the last agent who answered it;
+-- afterwards who wrote before, else the call's agent. All else is as in 0013_write_draft.
 
 CREATE OR REPLACE FUNCTION vsek.write_draft(
     wanted text, new_draft jsonb, new_dictated text, finish boolean, new_author text,
@@ -21,16 +21,19 @@ BEGIN
     changed := old.draft IS DISTINCT FROM new_draft;
     old.revision := old.revision + changed::integer;
     old.finished := old.finished OR finish;
-    old.author := coalesce(nullif(new_author, ''), old.author);
-    IF old.author = '' THEN
-        SELECT coalesce(max(a.name), '') INTO old.author
+    IF new_author <> '' THEN
+        old.author := new_author;
+    ELSE
+        SELECT coalesce(max(a.name), old.author) INTO old.author
         FROM vsek.calls AS c JOIN vsek.agents AS a ON a.id = CASE
-            WHEN c.outcome IS NOT NULL THEN c.agent_id
-            ELSE (SELECT s.detail ->> 'agent' FROM vsek.call_steps AS s
-                  WHERE s.call_id = c.id AND s.kind IN ('agent_answered', 'connected')
-                    AND s.detail ->> 'agent' IS NOT NULL
-                  ORDER BY s.number DESC LIMIT 1)
-            END
+            WHEN c.outcome IS NULL THEN (
+                SELECT s.detail ->> 'agent' FROM vsek.call_steps AS s
+                WHERE s.call_id = c.id AND s.kind IN ('agent_answered', 'connected')
+                  AND s.detail ->> 'agent' IS NOT NULL
+                ORDER BY s.number DESC LIMIT 1
+            )
+            WHEN old.author = '' THEN c.agent_id
+        END
         WHERE c.id = wanted;
     END IF;
     UPDATE vsek.note_drafts AS d

@@ -61,7 +61,7 @@ class WriteNote(NoteDraft):
     finish: bool = False
     """Send it now; otherwise it waits for more, and leaves as incomplete when its time comes."""
     author: CleanName = ""
-    """Who writes; empty: who wrote it before, else the call's agent."""
+    """Who writes; empty: the call's agent while it goes on, else who wrote before."""
 
     @property
     def draft(self) -> NoteDraft:

@@ -186,10 +186,12 @@ async def test_a_draft_is_by_the_agent_who_talks(conn: Connection, known: None) 
     assert await _author(conn, "c1") == "Anna Schmidt"
     by_ben = step(number=6, kind="agent_answered", detail={"agent": "ben"})
     await records.apply(conn, [by_ben], 3)
-    assert await _author(conn, "c1") == "Anna Schmidt", "who wrote it first is kept"
-    await records.apply(conn, [opened("c2"), step("c2", 1, kind="connected")], 4)
+    assert await _author(conn, "c1") == "Ben Weber", "Anna was lost, and he has the call now"
+    await records.apply(conn, [closed()], 4)
+    assert await _author(conn, "c1") == "Ben Weber", "who wrote it is kept, whoever is told of last"
+    await records.apply(conn, [opened("c2"), step("c2", 1, kind="connected")], 5)
     stranger = step("c2", 2, kind="connected", detail={"agent": "gone'; --"})
-    await records.apply(conn, [stranger], 5)
+    await records.apply(conn, [stranger], 6)
     assert await _author(conn, "c2") == "", "an agent whom nobody knows has no name"
 
 
