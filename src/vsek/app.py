@@ -71,8 +71,8 @@ ARI_HEARTBEAT_S = 2.5
 """A line that swallows everything is given up after 1.5 times this; callers wait meanwhile."""
 ARI_WATCH_S = 1.5
 JOURNAL_DAYS = 14
-FEED_CONNECTIONS = 2
-"""What fetches due notes for the note service claims them with one, and listens with the other."""
+DRAFT_CONNECTIONS = 3
+"""Drafts have their own: notes leave, whatever those who write them wait for."""
 GC_THRESHOLDS = (10_000, 20, 50)
 """A call leaves few cycles behind; Python's own thresholds look for them several times a call."""
 KEEP_SHIPPED_EVERY_S = 1.0
@@ -92,8 +92,9 @@ async def notes(settings: Settings) -> None:
 
     country = settings.asterisk.default_country
     dsn = settings.database.dsn.get_secret_value()
-    size = FEED_CONNECTIONS + settings.database.pool_size
+    size = max(2, settings.database.pool_size)  # one claims and writes down fates, one listens
     connections = await pool.open_pool(dsn, size=size, one_plan=True)
+    for_drafts = await pool.open_pool(dsn, size=DRAFT_CONNECTIONS, one_plan=True)
 
     async def feed(intake: Intake) -> None:
         """What the switchboard has left to do for us."""
@@ -102,8 +103,9 @@ async def notes(settings: Settings) -> None:
         await NoteForwarder(outbox, intake).run()
 
     try:
-        await serve_notes(settings, feed=feed, book=DraftTable(connections, country))
+        await serve_notes(settings, feed=feed, book=DraftTable(for_drafts, country))
     finally:
+        await close_pool(for_drafts)
         await close_pool(connections)
 
 

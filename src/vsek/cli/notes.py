@@ -267,7 +267,7 @@ async def _write(
             draft["fields"] = before.fields | own_fields
             return await service.write_draft(call_id, draft, finish=finish, author=author)
         except NotesRefusedError as error:
-            if error.status != 404:
+            if error.error_id != UnknownCallError.error_id:
                 raise
             raise UnknownCallError(call_id) from None
 

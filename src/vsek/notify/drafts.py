@@ -3,8 +3,12 @@
 Theory of operation. A draft is a row that opens together with its call's (:class:`NoteBook`). The
 switchboard, which agents must not hold up, is not asked. It writes down its calls about four times
 a second, so one in which an agent already talks may not be known here yet. A call's id tells when
-it began: a young one is looked for again, for ``ARRIVAL_S`` at most, and any other that is unknown
-is refused at once.
+it began: a young one is looked for again, for ``ARRIVAL_S`` at most. After an outage of the
+database one that has lasted for long may be missing as well; so whoever writes about a call of
+today is told to try again, and any other that is unknown is refused for good.
+
+Who writes about a call takes turns, in the order of arrival: of two that wait for the same call,
+the older must not replace the newer.
 
 A database that does not answer within ``DEADLINE_S`` is given up, so that whoever writes hears of
 it before giving up waiting. What it was asked by then may yet be done, as with any answer that is
@@ -14,19 +18,25 @@ lost: whoever writes sends the whole draft again.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from vsek.domain.draft import DraftState, UnknownCallError, WriteNote
 from vsek.domain.ids import CallId, is_call_id, time_of_call_id
 from vsek.errors import ServiceError
 
 ARRIVAL_S = 5.0
+MOST_WAITING = 64
+"""So many wait for calls to arrive; more are told to come again."""
 LOOK_EVERY_S = 0.1
 DEADLINE_S = 4.0
 """Together with ``ARRIVAL_S`` less than callers wait for an answer (``notify.client``)."""
 YOUNG_S = 180.0
+OF_TODAY_S = 12 * 3600.0
+"""Longer no call lasts, and no outage goes unnoticed."""
 CLOCKS_S = 60.0
 """How far the switchboard's clock may be ahead of ours."""
 
@@ -48,34 +58,58 @@ class Drafts:
     def __init__(self, book: NoteBook, now: Callable[[], float] = time.time) -> None:
         self._book = book
         self._now = now
+        self._waiting = 0
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def write(self, call_id: str, note: WriteNote) -> DraftState:
         """As :class:`NoteBook`, for a call that may be about to arrive."""
         key = CallId(call_id)
-        return await self._when_known(key, lambda: self._book.write(key, note))
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        until = asyncio.get_running_loop().time() + ARRIVAL_S
+        try:
+            async with asyncio.timeout_at(until + DEADLINE_S), turn:
+                return await self._when_known(key, lambda: self._book.write(key, note), until)
+        except TimeoutError:
+            raise _no_answer() from None
 
     async def read(self, call_id: str) -> DraftState:
         """As ``write``."""
         key = CallId(call_id)
-        return await self._when_known(key, lambda: self._book.read(key))
+        until = asyncio.get_running_loop().time() + ARRIVAL_S
+        return await self._when_known(key, lambda: self._book.read(key), until)
 
     async def _when_known(
-        self, call_id: CallId, ask: Callable[[], Coroutine[Any, Any, DraftState]]
+        self, call_id: CallId, ask: Callable[[], Coroutine[Any, Any, DraftState]], until: float
     ) -> DraftState:
-        clock = asyncio.get_running_loop().time
-        until = clock() + ARRIVAL_S
-        while True:
-            try:
-                return await _in_time(ask())
-            except UnknownCallError:
-                if clock() >= until or not self._is_young(call_id):
-                    raise
-            await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            return await _in_time(ask())
+        except UnknownCallError:
+            age_s = self._age_s(call_id)
+            if not -CLOCKS_S <= age_s <= OF_TODAY_S:
+                raise
+        if age_s > YOUNG_S or self._waiting >= MOST_WAITING:
+            raise _not_yet(call_id)
+        self._waiting += 1
+        try:
+            return await _look_again(call_id, ask, until)
+        finally:
+            self._waiting -= 1
 
-    def _is_young(self, call_id: CallId) -> bool:
-        if not is_call_id(call_id):
-            return False
-        return -CLOCKS_S <= self._now() - time_of_call_id(call_id) <= YOUNG_S
+    def _age_s(self, call_id: CallId) -> float:
+        return self._now() - time_of_call_id(call_id) if is_call_id(call_id) else math.inf
+
+
+async def _look_again(
+    call_id: CallId, ask: Callable[[], Coroutine[Any, Any, DraftState]], until: float
+) -> DraftState:
+    clock = asyncio.get_running_loop().time
+    while clock() < until:
+        await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            return await _in_time(ask())
+        except UnknownCallError:
+            continue
+    raise _not_yet(call_id)
 
 
 async def _in_time(answer: Coroutine[Any, Any, DraftState]) -> DraftState:
@@ -85,15 +119,27 @@ async def _in_time(answer: Coroutine[Any, Any, DraftState]) -> DraftState:
         await asyncio.wait({task}, timeout=DEADLINE_S)
         if task.done():
             return task.result()
-        raise ServiceError(
-            f"The database did not answer within {DEADLINE_S:g} s",
-            remedy="Try again; if it lasts, see vsek doctor",
-            error_id="database",
-        )
+        raise _no_answer()
     finally:
         if not task.done():
             task.cancel()
             task.add_done_callback(_forget)
+
+
+def _no_answer() -> ServiceError:
+    return ServiceError(
+        f"The database did not answer within {DEADLINE_S:g} s",
+        remedy="Try again; if it lasts, see vsek doctor",
+        error_id="database",
+    )
+
+
+def _not_yet(call_id: CallId) -> ServiceError:
+    return ServiceError(
+        f"The database knows no call {call_id!r} yet",
+        remedy="'vsek call list' shows the calls; if it is one of them, try again in a moment",
+        error_id="call_not_yet",
+    )
 
 
 def _forget(task: asyncio.Task[DraftState]) -> None:
