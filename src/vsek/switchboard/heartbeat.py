@@ -26,7 +26,6 @@ from typing import Any, Protocol
 import structlog
 
 from vsek.ari._generated.events import ChannelUserevent
-from vsek.ari.base import Event as AriEvent
 from vsek.ari.errors import AriError
 from vsek.ari.protocol import Query, Reply
 
@@ -58,8 +57,10 @@ class PulseAri(Protocol):
     ) -> asyncio.Future[Reply]:
         """Send without waiting."""
 
-    def on_any_event(self, callback: Callable[[AriEvent], Any]) -> Any:
-        """Have every event told."""
+    def on_event(
+        self, event: type[ChannelUserevent], callback: Callable[[ChannelUserevent], Any]
+    ) -> Any:
+        """Have events of one type told."""
 
 
 class Heartbeat:
@@ -83,7 +84,7 @@ class Heartbeat:
         """Number of the last pulse that was sent."""
         self.beat = 0
         """Number of the last pulse that came back."""
-        client.on_any_event(self._see)
+        client.on_event(ChannelUserevent, self._see)
 
     def age_s(self) -> float:
         """Seconds since the last pulse came back, or since the start if none has."""
@@ -111,8 +112,8 @@ class Heartbeat:
             {"variables": {"number": str(self.sent)}},
         )
 
-    def _see(self, event: AriEvent) -> None:
-        if not isinstance(event, ChannelUserevent) or event.eventname != EVENT:
+    def _see(self, event: ChannelUserevent) -> None:
+        if event.eventname != EVENT:
             return
         try:
             number = int(event.userevent["number"])
