@@ -115,6 +115,8 @@ class Client(Resources, EventCallbacks):
         self._replaced = False
         self._closed = False
         self._subscriptions = Subscriptions(self.wrap)
+        self._in_turn: list[AriSocket] | None = None
+        """While events are read: whose commands were submitted, in order."""
         self._before_reads: list[Callable[[], None]] = []
         self._after_reads: list[Callable[[], None]] = []
         self._on_connected: list[Callable[[], None]] = []
@@ -237,7 +239,9 @@ class Client(Resources, EventCallbacks):
     # -- what the sockets tell --------------------------------------------------------------
 
     def _before_read(self) -> None:
-        """Events that came together: the commands that they cause leave together as well."""
+        """Events that came together: the commands that they cause leave together as well, and those
+        of the first command's socket first."""
+        self._in_turn = []
         for socket in self._commands:
             socket.gather()
         for before in self._before_reads:
@@ -248,7 +252,8 @@ class Client(Resources, EventCallbacks):
             for after in self._after_reads:
                 after()
         finally:
-            for socket in self._commands:
+            first, self._in_turn = self._in_turn or (), None
+            for socket in dict.fromkeys((*first, *self._commands)):
                 socket.flush()
 
     async def _wait_commands_up(self) -> None:
@@ -403,6 +408,8 @@ class Client(Resources, EventCallbacks):
             done(closed if self._closed else AriDisconnected("the client was not started"))
             return
         socket = commands[zlib.crc32(lane.encode()) % len(commands)]
+        if self._in_turn is not None:
+            self._in_turn.append(socket)
         socket.send(method, uri, query, body, deadline_s or self.deadline_s, done)
 
     async def http(

@@ -191,8 +191,13 @@ class Switchboard:
         effects = decide_or_log(self.state, event, at)
         records: list[Record] = []
         for effect in effects:
-            if isinstance(effect, do.Command):
+            # An agent's leg goes first: until a telephone rings it has the longest way of all.
+            if isinstance(effect, do.CreateLeg):
                 self._commander.send(effect)
+        for effect in effects:
+            if isinstance(effect, do.Command):
+                if not isinstance(effect, do.CreateLeg):
+                    self._commander.send(effect)
             elif isinstance(effect, SetTimer):
                 self.timers.set(effect.name, effect.generation, effect.deadline)
             elif isinstance(effect, CancelTimer):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -27,6 +29,7 @@ from vsek.ari import (
 )
 from vsek.ari.backoff import Backoff
 from vsek.ari.client import SIGN_OF_LIFE
+from vsek.ari.websocket import WebSocket
 from vsek.demo.events import eventually
 from vsek.demo.proxy import Proxy
 from vsek.demo.stack import address
@@ -62,6 +65,35 @@ async def test_sockets_names_and_login(peer: Peer, make_client: MakeClient) -> N
     login = base64.b64encode(b"user:secret").decode()
     assert {c.headers["Authorization"] for c in peer.connections} == {f"Basic {login}"}
     assert {c.query["subscribeAll"] for c in peer.connections} == {"false"}
+
+
+@pytest.mark.parametrize("lanes", [("a", "d", "a"), ("d", "a", "d")])
+async def test_of_what_an_event_causes_the_first_leaves_first(
+    peer: Peer, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, lanes: tuple[str, ...]
+) -> None:
+    """Whichever socket it is for; all that goes over one socket leaves with one write."""
+    client = await make_client(command_sockets=2)
+    written: list[list[str]] = []
+    send = WebSocket.send
+
+    def note(socket: WebSocket, texts: Iterable[bytes]) -> None:
+        texts = list(texts)
+        written.append([json.loads(text)["uri"] for text in texts])
+        send(socket, texts)
+
+    monkeypatch.setattr(WebSocket, "send", note)
+    done: list[asyncio.Future[Any]] = []
+
+    def answer(_: Event) -> None:
+        done.extend(client.submit("POST", lane, lane=lane) for lane in lanes)
+
+    client.on_any_event(answer)
+    happened = Happened(client)
+    await peer.live("vsek").event("Anything")
+    await happened.until("Anything")
+    await asyncio.gather(*done)
+    first, second, _ = lanes
+    assert written == [[first, first], [second]]
 
 
 async def test_one_lane_keeps_its_order_on_one_socket(peer: Peer, make_client: MakeClient) -> None:

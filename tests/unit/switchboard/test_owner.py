@@ -89,7 +89,8 @@ async def start(folder: Path) -> Bench:
 async def test_commands_follow_on_an_event_before_anything_is_awaited(tmp_path: Path) -> None:
     bench = await start(tmp_path)
     bench.switchboard.post(arrival())
-    assert bench.commands.kinds() == ["Ring", "CreateLeg", "CreateBridge"]
+    # What makes a telephone ring goes first.
+    assert bench.commands.kinds() == ["CreateLeg", "Ring", "CreateBridge"]
 
 
 async def test_events_before_opening_wait_in_order(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ async def test_what_arrives_together_is_written_once_and_before_any_of_it_has_ef
     bench.switchboard.post(arrival(2))
     assert happened == []
     bench.switchboard.release()
-    assert happened == ["write", "Ring", "CreateLeg", "CreateBridge", "Ring"]
+    assert happened == ["write", "CreateLeg", "Ring", "CreateBridge", "Ring"]
     bench.switchboard.close()
     assert Bench(tmp_path).journal.last_number == 4
 
@@ -166,7 +167,7 @@ async def test_an_event_caused_while_deciding_waits_its_turn(tmp_path: Path) -> 
 
     bench.commands.send = send  # type: ignore[method-assign]
     bench.switchboard.post(arrival())
-    assert order == ["Ring", "CreateLeg", "posted", "CreateBridge"]
+    assert order == ["CreateLeg", "posted", "Ring", "CreateBridge"]
     assert bench.switchboard.state.acd.agents[ANNA].state == "parked"
 
 
