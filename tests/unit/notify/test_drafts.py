@@ -26,7 +26,7 @@ from vsek.notify.drafts import (
 )
 
 NOW = 1_700_000_000.0
-YOUNG = new_call_id(NOW - 1)
+YOUNG = CallId("231114-221319-abc234")  # a second before NOW
 NOTE = WriteNote(concern="Roof", finish=True, author="Eva")
 T = TypeVar("T")
 
