@@ -12,6 +12,7 @@ import typer
 from vsek.cli import output, run
 from vsek.cli.run import Folder, Json
 from vsek.domain.draft import DraftStage, DraftState, UnknownCallError
+from vsek.domain.ids import is_call_id
 from vsek.domain.note import Action, Urgency
 from vsek.errors import InputError, ServiceError
 from vsek.notify.client import NotesClient, NotesRefusedError
@@ -267,9 +268,11 @@ async def _write(
             draft["fields"] = before.fields | own_fields
             return await service.write_draft(call_id, draft, finish=finish, author=author)
         except NotesRefusedError as error:
-            if error.error_id != UnknownCallError.error_id:
-                raise
-            raise UnknownCallError(call_id) from None
+            # What is at notes.url and lacks the route answers 404 as well.
+            unknown = error.error_id == UnknownCallError.error_id or not is_call_id(call_id)
+            if error.status == 404 and unknown:
+                raise UnknownCallError(call_id) from None
+            raise
 
 
 def _pair(text: str) -> tuple[str, str]:
