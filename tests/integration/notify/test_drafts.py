@@ -198,7 +198,11 @@ async def test_who_wrote_it(client: NotesClient, store: Pool) -> None:
     assert (await client.write_draft("over", {"text": "x"})).author == "Anna Schmidt"
     assert (await client.write_draft("named", {"text": "x"}, author="Eva")).author == "Eva"
     await tell(store, step("named", 1, kind="connected", detail={"agent": "ben"}))
-    assert (await client.write_draft("named", {"text": "y"})).author == "Eva"
+    # Who says nothing is who has the call; and who has written it when the call is over.
+    assert (await client.write_draft("named", {"text": "y"})).author == "Ben Weber"
+    assert (await client.write_draft("named", {"text": "y"}, author="Eva")).author == "Eva"
+    await tell(store, closed("named"))
+    assert (await client.write_draft("named", {"text": "z"})).author == "Eva"
 
 
 @pytest.mark.parametrize(
