@@ -257,11 +257,7 @@ class AriProtocol:
         request_id = f"{self.prefix}{self._count}"
         message = _Request(request_id=request_id, method=method, uri=uri)
         if query:
-            message.query_strings = [
-                _QueryString(name, value if type(value) is str else query_text(value))
-                for name, value in query.items()
-                if value is not None
-            ]
+            message.query_strings = [_QueryString(*item) for item in query_items(query)]
         try:
             if body is not None:
                 message.content_type = "application/json"
