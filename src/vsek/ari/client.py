@@ -25,7 +25,6 @@ import logging
 import re
 import zlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, Self
 
 import aiohttp
@@ -38,7 +37,7 @@ from vsek.ari._generated.resources import Resources
 from vsek.ari.backoff import Backoff
 from vsek.ari.base import Event
 from vsek.ari.callbacks import EventCallbacks
-from vsek.ari.connection import AriSocket, Done, SocketOptions, resolve
+from vsek.ari.connection import AriSocket, Done, SocketOptions, promise, tell
 from vsek.ari.errors import (
     AriClosed,
     AriDisconnected,
@@ -384,8 +383,7 @@ class Client(Resources, EventCallbacks):
         well; the future fails with ``AriTimeout``, ``AriDisconnected`` or ``AriReplaced`` (or
         ``AriFrameTooLarge``). Never raises; whoever does not care may drop the future.
         """
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        done = partial(resolve, future)
+        future, done = promise()
         self.send(method, uri, query, body, done, lane=lane, deadline_s=deadline_s)
         return future
 
@@ -405,7 +403,7 @@ class Client(Resources, EventCallbacks):
         commands = self._commands
         if not commands or self._closed:
             closed = AriClosed("the client was closed")
-            done(closed if self._closed else AriDisconnected("the client was not started"))
+            tell(done, closed if self._closed else AriDisconnected("the client was not started"))
             return
         socket = commands[zlib.crc32(lane.encode()) % len(commands)]
         if self._in_turn is not None:

@@ -64,8 +64,13 @@ class SocketOptions:
     backoff: Backoff
 
 
-def resolve(future: asyncio.Future[Reply], fate: Reply | AriError) -> None:
-    """Give a future its result or its exception."""
+def promise() -> tuple[asyncio.Future[Reply], Done]:
+    """A future, and what gives it its result or its exception."""
+    future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    return future, partial(_resolve, future)
+
+
+def _resolve(future: asyncio.Future[Reply], fate: Reply | AriError) -> None:
     if future.done():
         return
     if isinstance(fate, Reply):
@@ -75,7 +80,8 @@ def resolve(future: asyncio.Future[Reply], fate: Reply | AriError) -> None:
         future.exception()  # whoever drops the future must not hear of it from the collector
 
 
-def _tell(done: Done, fate: Reply | AriError) -> None:
+def tell(done: Done, fate: Reply | AriError) -> None:
+    """Call ``done``, whatever it makes of it."""
     try:
         done(fate)
     except Exception:
@@ -139,8 +145,8 @@ class AriSocket:
         self, method: str, uri: str, query: Query | None, body: Any, deadline_s: float
     ) -> asyncio.Future[Reply]:
         """Writes a request; the future gets the reply or an ``AriError``."""
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        self.send(method, uri, query, body, deadline_s, partial(resolve, future))
+        future, done = promise()
+        self.send(method, uri, query, body, deadline_s, done)
         return future
 
     def send(  # noqa: PLR0917 - as submit, and whom to tell
@@ -158,7 +164,7 @@ class AriSocket:
                 method, uri, query, body, now=self._loop.time(), deadline_s=deadline_s
             )
         except AriError as error:
-            _tell(done, error)
+            tell(done, error)
             return
         self._waiting[request_id] = done
         self._arm_timer()
@@ -216,7 +222,7 @@ class AriSocket:
         self._arm_timer()
 
     def _fail(self, request_id: str, error: AriError) -> None:
-        _tell(self._waiting.pop(request_id), error)
+        tell(self._waiting.pop(request_id), error)
 
     def _fail_all(self, ids: list[str], make: Callable[[], AriError]) -> None:
         self._backlog.clear()
@@ -337,7 +343,7 @@ class AriSocket:
 
     def _handle(self, item: Event | Reply | Malformed) -> None:
         if isinstance(item, Reply):
-            _tell(self._waiting.pop(item.request_id), item)
+            tell(self._waiting.pop(item.request_id), item)
         elif isinstance(item, Malformed):
             log.error("Asterisk sent what is no ARI message (%s): %s", item.problem, item.start)
         else:

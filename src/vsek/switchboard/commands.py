@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import structlog
 
+from vsek.ari.connection import Done
 from vsek.ari.errors import AriError, AriTimeout
 from vsek.ari.protocol import Query, Reply
 from vsek.call import effects as do
@@ -37,7 +38,7 @@ class AriSend(Protocol):
         uri: str,
         query: Query | None,
         body: Any,
-        done: Callable[[Reply | AriError], None],
+        done: Done,
         *,
         lane: str = "",
     ) -> None:
