@@ -291,14 +291,12 @@ class Journal:
         self.last_number += len(events)
         if self.broken:
             return first
-        parts: list[bytes] = []
-        encode, number = self._encoder.encode, first
-        for event in events:
-            body = encode(Entry(number, at, event))
-            parts += _HEAD.pack(len(body), zlib.crc32(body)), body
-            number += 1
+        encode = self._encoder.encode
+        frames = (
+            _frame(encode(Entry(number, at, event))) for number, event in enumerate(events, first)
+        )
         try:
-            self._write(b"".join(parts), first, len(events))
+            self._write(b"".join(frames), first, len(events))
         except OSError as error:
             self._break(at, error)
         return first
