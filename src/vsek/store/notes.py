@@ -52,9 +52,9 @@ async def write_draft(
 ) -> DraftState:
     """Replace the call's draft, committed when this returns; ``finish`` lets the note leave.
 
-    A finished note stays finished. Without an ``author`` it keeps the one it has, or is by the
-    call's agent, where there is one already. ``now`` is Unix seconds (default: the clock);
-    ``country`` is for the dictated number. Raises ``UnknownCallError``.
+    A finished note stays finished. Without an ``author`` it is by the agent who has the call; after
+    the call by who wrote it before, else by the agent who had the call. ``now`` is Unix seconds
+    (default: the clock); ``country`` is for the dictated number. Raises ``UnknownCallError``.
     """
     moment = timestamp(time.time() if now is None else now)
     key = clean_line(call_id)
