@@ -91,8 +91,8 @@ async def test_who_phones_again(house: House, crew: Crew, elm: None) -> None:
         talks.append(await answer(agent, callers[-1]))
     live = {call["agent_id"]: call["id"] for call in await house.stack.calls()}
     for agent, name in ((ben, "Eva Sommer"), (carl, "Uwe Winter")):
-        draft = {"caller_name": name, "finish": True}
-        await house.stack.notes("PUT", f"/v1/calls/{live[agent.id]}/note", draft)
+        draft = {"caller_name": name}
+        await house.stack.notes.write_draft(live[agent.id], draft, finish=True)
     dora = await crew.agent()
     await asyncio.gather(*map(talk, callers))
     for ringing, agent in zip(reversed(talks), (carl, ben, anna), strict=True):

@@ -160,14 +160,14 @@ async def test_notes_are_kept_when_the_switchboard_dies_right_after_the_call(
     await ringing.answer()
     call = await house.wait_live(caller, "talking")
     note = {"concern": "Dachrinne tropft", "caller_name": "Frau Huber", "action": "RR"}
-    state = await house.stack.notes("PUT", f"/v1/calls/{call['id']}/note", note)
-    assert state["state"] == "open"
+    state = await house.stack.notes.write_draft(call["id"], note)
+    assert state.state == "open"
     await caller.hang_up()
     old = await kill_switchboard(house)
     # Agents go on writing meanwhile.
     more = {**note, "text": "Seit gestern, über dem Eingang."}
-    state = await house.stack.notes("PUT", f"/v1/calls/{call['id']}/note", more)
-    assert state["revision"] == 2
+    state = await house.stack.notes.write_draft(call["id"], more)
+    assert state.revision == 2
     await wait_restarted(house, old)
     mail = await house.wait_mail(caller)
     assert "Dachrinne tropft" in mail.text

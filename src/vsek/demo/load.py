@@ -24,7 +24,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -479,11 +479,10 @@ async def _write_notes(house: House) -> None:
 
 async def _write_note(house: House, call_id: str, number: str) -> None:
     digits = number.lstrip("+")
-    body: dict[str, Any] = {
+    note = {
         "caller_name": "Erika Muster",
         "concern": "Please call back",
         "text": f"{_MARK} {digits}",
-        "finish": True,
     }
-    await house.stack.notes("PUT", f"/v1/calls/{call_id}/note", body)
+    await house.stack.notes.write_draft(call_id, note, finish=True)
     house.finished[digits] = time.time()

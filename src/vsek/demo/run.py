@@ -216,8 +216,7 @@ class Demo:
         await asyncio.sleep(scene.talk_s)
         if not ringing.closed:
             await ringing.hang_up()
-        note = {**scene.note, "finish": True}
-        await stack.notes("PUT", f"/v1/calls/{call['id']}/note", note)
+        await stack.notes.write_draft(call["id"], scene.note, finish=True)
         await stack.control("POST", f"/v1/agents/{agent.id}/ready")
         self.tell(f"{agent.name} has written the note and is ready again")
 

@@ -21,6 +21,7 @@ import aiohttp
 
 from vsek.demo.processes import Program
 from vsek.errors import ServiceError
+from vsek.notify.client import NotesClient
 
 _START_S = 90.0
 _VSEK = (sys.executable, "-m", "vsek.cli.main")
@@ -49,7 +50,7 @@ class Stack:
         """The JSON line of ``vsek up``."""
         self._pump: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._notes: aiohttp.ClientSession | None = None
+        self._notes: NotesClient | None = None
 
     @classmethod
     async def start(
@@ -160,33 +161,23 @@ class Stack:
                 connector=aiohttp.UnixConnector(socket),
                 timeout=aiohttp.ClientTimeout(total=10.0),
             )
-        return await self._ask(self._session, method, path, body)
-
-    async def notes(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """A request to the note service, as ``control``."""
-        if self._notes is None:
-            file = self.folder / "run" / "stack.json"
-            settings = json.loads(await asyncio.to_thread(file.read_text))["settings"]["notes"]
-        if self._notes is None:  # nobody else has made one meanwhile
-            self._notes = aiohttp.ClientSession(
-                settings["url"],
-                headers={"Authorization": f"Bearer {settings['token']}"},
-                timeout=aiohttp.ClientTimeout(total=10.0),
-            )
-        return await self._ask(self._notes, method, path, body)
-
-    @staticmethod
-    async def _ask(
-        session: aiohttp.ClientSession, method: str, path: str, body: object
-    ) -> dict[str, Any]:
         try:
-            async with session.request(method, path, json=body) as response:
+            async with self._session.request(method, path, json=body) as response:
                 answer = dict(await response.json())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceError(f"{method} {path}: {str(error) or type(error).__name__}") from error
         if response.status >= 400:
             raise ServiceError(f"{method} {path}: {response.status} {answer}")
         return answer
+
+    @property
+    def notes(self) -> NotesClient:
+        """The note service."""
+        if self._notes is None:
+            stack = json.loads((self.folder / "run" / "stack.json").read_text())
+            settings = stack["settings"]["notes"]
+            self._notes = NotesClient(settings["url"], settings["token"])
+        return self._notes
 
     async def calls(self) -> list[dict[str, Any]]:
         """Live calls."""
@@ -198,9 +189,9 @@ class Stack:
 
     async def stop(self, *, number: int = signal.SIGTERM) -> int:
         """Ends everything in order (SIGTERM) and returns the exit code."""
-        for session in (self._session, self._notes):
-            if session is not None:
-                await session.close()
+        for connections in (self._session, self._notes):
+            if connections is not None:
+                await connections.close()
         self._session = self._notes = None
         code = await self.program.stop(number=number, grace_s=30.0)
         if self._pump is not None:
