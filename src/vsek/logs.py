@@ -68,8 +68,7 @@ def configure(level: Level = "info", fmt: Format = "json") -> None:
         costs, and a call writes a dozen lines."""
 
         def _proxy_to_logger(self, method: str, event: str | None = None, /, **fields: Any) -> None:
-            context = self._context
-            line = _complete(self._logger.name, method, event, {**context, **fields})
+            line = _complete(self._logger.name, method, event, {**self._context, **fields})
             self._logger.line(render(line), at_once=method in _AT_ONCE)
 
     structlog.configure(

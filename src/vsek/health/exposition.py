@@ -29,12 +29,10 @@ from vsek.errors import InputError
 log = structlog.get_logger(__name__)
 
 RETRY_S = 2.0
+TICK_S = 1.0
 
 # When each counter began says no more than when the process began.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-
-
-TICK_S = 1.0
 
 
 class QuietServer(uvicorn.Server):
