@@ -186,7 +186,10 @@ def _complete(name: str, method: str, said: str | None, fields: EventDict) -> Ev
 def _json(line: EventDict) -> str:
     if "exc_info" in line:
         line = _exception_as_fields(None, "", line)
-    return _encode(line).decode()
+    try:
+        return _encode(line).decode()
+    except (TypeError, ValueError):  # half a surrogate pair, say: no reason to end a call
+        return _encode({name: ascii(value) for name, value in line.items()}).decode()
 
 
 def _text(line: EventDict) -> str:

@@ -193,3 +193,10 @@ def test_lines_of_a_loop_that_ended_are_not_lost(monkeypatch: pytest.MonkeyPatch
     asyncio.run(work())
     logs.get_logger("x").info("afterwards")
     assert [event for each in stream.each for event in each] == ["last", "afterwards"]
+
+
+def test_what_cannot_be_encoded_is_told_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "json")
+    logs.get_logger("x").info("odd", name="half \ud800 pair")
+    (line,) = _lines(capsys)
+    assert line["name"] == "'half \\ud800 pair'"
