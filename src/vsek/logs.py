@@ -189,7 +189,8 @@ def _json(line: EventDict) -> str:
     try:
         return _encode(line).decode()
     except (TypeError, ValueError):  # half a surrogate pair, say: no reason to end a call
-        return _encode({name: ascii(value) for name, value in line.items()}).decode()
+        sure = {name: str(value).encode(errors="backslashreplace") for name, value in line.items()}
+        return _encode({name: value.decode() for name, value in sure.items()}).decode()
 
 
 def _text(line: EventDict) -> str:
