@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import asyncpg
 import structlog
-from fastapi import Depends, FastAPI, Header, Query, Request, Response, params
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,6 +51,9 @@ API_VERSION = "1"
 BODY_LIMIT = 512 * 1024 + MAX_ATTACHED_BYTES * 4 // 3
 """Bytes of a request body: the note and, in Base64, what goes along with it."""
 _ID_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
+_OPEN = frozenset({"/v1/health", "/v1/ready", "/v1/live", "/metrics", "/openapi.json"})
+_TOLD = [Depends(HTTPBearer(auto_error=False))]
+"""For whoever reads openapi.json; what asks for the token is the gate."""
 _PROBLEM_FOR = {
     400: "what is sent is no JSON",
     401: "the bearer token is missing or wrong",
@@ -60,10 +63,6 @@ _PROBLEM_FOR = {
     422: "a field is wrong",
     503: "the database is away",
 }
-
-
-class _UnauthorisedError(VsekError):
-    error_id = "unauthorised"
 
 
 class _NotFoundError(InputError):
@@ -76,15 +75,26 @@ def new_note_id(now: datetime) -> str:
     return f"n{now.astimezone(UTC):%y%m%d-%H%M%S}-{letters}"
 
 
-class _BodyLimit:
-    """Refuses bodies over ``BODY_LIMIT``, announced or not, before they fill the memory."""
+class _Gate:
+    """Before anything of a body is read: lets in who knows ``token``, and everybody to what is
+    open. Refuses bodies over ``BODY_LIMIT``, announced or not, before they fill the memory."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
+        self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if scope["path"] not in _OPEN and not self._knows(dict(scope["headers"])):
+            refusal = _problem(
+                401,
+                "unauthorised",
+                "The bearer token is missing or wrong",
+                remedy="Send the note service's token (setting notes.token)",
+            )
+            await refusal(scope, receive, send)
             return
         got = 0
 
@@ -97,6 +107,11 @@ class _BodyLimit:
             return message
 
         await self._app(scope, limited, send)
+
+    def _knows(self, headers: dict[bytes, bytes]) -> bool:
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        known = hmac.compare_digest(given.strip(), self._token)
+        return known and scheme.lower() == b"bearer" and bool(self._token)
 
 
 def _problem(
@@ -130,7 +145,7 @@ def _call_of(request: Request) -> dict[str, str]:
     return {} if call_id is None else {"call_id": clean_line(call_id)}
 
 
-def _add_draft_routes(app: FastAPI, drafts: Drafts, guarded: Sequence[params.Depends]) -> None:
+def _add_draft_routes(app: FastAPI, drafts: Drafts) -> None:
     unknown: dict[int | str, dict[str, Any]] = {
         404: {"model": Problem, "description": "there is no such call"}
     }
@@ -146,13 +161,13 @@ def _add_draft_routes(app: FastAPI, drafts: Drafts, guarded: Sequence[params.Dep
 
     app.get(
         "/v1/calls/{call_id}/note",
-        dependencies=guarded,
+        dependencies=_TOLD,
         responses={**_responses(401, 503), **unknown},
         summary="Show a call's note as it stands",
     )(read_draft)
     app.put(
         "/v1/calls/{call_id}/note",
-        dependencies=guarded,
+        dependencies=_TOLD,
         responses={**_responses(400, 401, 413, 422, 503), **unknown},
         summary="Write a call's note",
     )(write_draft)
@@ -177,7 +192,7 @@ class NotesApi:
         self._database = database
         self._outbox = outbox
         self._renderer = renderer
-        self._token = token.encode()
+        self._token = token
         self._sender = sender
         self._now = now
         self._metrics = metrics
@@ -194,13 +209,12 @@ class NotesApi:
             docs_url=None,
             redoc_url=None,
         )
-        app.add_middleware(_BodyLimit)
+        app.add_middleware(_Gate, token=self._token)
         self._add_error_handlers(app)
-        guarded = [Depends(self._authorise)]
         app.post(
             "/v1/notes",
             status_code=201,
-            dependencies=guarded,
+            dependencies=_TOLD,
             responses={
                 200: {"model": NoteInfo, "description": "the same note was taken before"},
                 **_responses(400, 401, 409, 413, 422, 503),
@@ -209,30 +223,30 @@ class NotesApi:
         )(self.post)
         app.get(
             "/v1/notes",
-            dependencies=guarded,
+            dependencies=_TOLD,
             responses=_responses(401, 422, 503),
             summary="List notes, the newest first",
         )(self.list)
         app.get(
             "/v1/notes/{note_id}",
-            dependencies=guarded,
+            dependencies=_TOLD,
             responses=_responses(401, 404, 503),
             summary="Show a note with its content",
         )(self.show)
         app.post(
             "/v1/notes/{note_id}/retry",
-            dependencies=guarded,
+            dependencies=_TOLD,
             responses=_responses(401, 404, 503),
             summary="Send now what is not accepted yet",
         )(self.retry)
         app.delete(
             "/v1/notes/{note_id}/attachments",
-            dependencies=guarded,
+            dependencies=_TOLD,
             responses=_responses(401, 404, 503),
             summary="Erase what goes along with a note",
         )(self.erase)
         if self._drafts is not None:
-            _add_draft_routes(app, self._drafts, guarded)
+            _add_draft_routes(app, self._drafts)
         app.get("/v1/health", responses=_responses(503), summary="How the service is")(self.health)
         app.get("/v1/ready", responses=_responses(503), summary="Whether notes are taken")(
             self.ready
@@ -240,19 +254,6 @@ class NotesApi:
         app.get("/v1/live", summary="Whether the process lives")(self.live)
         app.routes.append(metrics_route(self._metrics.registry))
         return app
-
-    async def _authorise(
-        self,
-        given: Annotated[
-            HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))
-        ],
-    ) -> None:
-        token = given.credentials.encode() if given is not None else b""
-        if not self._token or not hmac.compare_digest(token, self._token):
-            raise _UnauthorisedError(
-                "The bearer token is missing or wrong",
-                remedy="Send the note service's token (setting notes.token)",
-            )
 
     async def post(
         self,
@@ -388,8 +389,6 @@ class NotesApi:
         async def known(request: Request, error: Exception) -> JSONResponse:
             assert isinstance(error, VsekError)
             match error:
-                case _UnauthorisedError():
-                    status = 401
                 case KeyReusedError():
                     status = 409
                 case _NotFoundError() | UnknownCallError():

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -181,6 +182,16 @@ async def test_without_the_token_nothing_is_told_or_taken(client: NotesClient, t
         with pytest.raises(NotesUnavailableError, match="token"):
             await other.post("k", note())
     assert (await client.list()).notes == []
+
+
+async def test_a_stranger_is_refused_before_anything_is_read(client: NotesClient) -> None:
+    url = urlsplit(client.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    head = f"POST /v1/notes HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_LIMIT}\r\n\r\n"
+    writer.write(head.encode())
+    async with asyncio.timeout(10.0):
+        assert (await reader.readline()).split()[1] == b"401"
+    writer.close()
 
 
 @pytest.mark.parametrize(
