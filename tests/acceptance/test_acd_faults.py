@@ -22,7 +22,7 @@ CASES = [
     "tests/unit/acd",
 ]
 WALKS = "from tests.unit.acd.world import walk; [walk(seed, 300) for seed in range(100)]"
-LONGEST_S = 300.0
+LONGEST_S = 120.0
 """A fault may be an endless loop."""
 
 
