@@ -100,7 +100,8 @@ class Client(Resources, EventCallbacks):
         self._headers = {"Authorization": f"Basic {login}"}
         self._heartbeat_s = heartbeat_s
         self._watch_s = watch_s
-        self._echo = asyncio.Event()
+        self._signs = {name: asyncio.Event() for name in (app, self.side_app)}
+        """By application that gets events: whether the last one asked for has come."""
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._command_count = command_sockets
@@ -184,7 +185,8 @@ class Client(Resources, EventCallbacks):
     @property
     def side_app(self) -> str:
         """An application of ours without channels: for events that are wanted of something without
-        what a subscription of ``app`` to it would bring besides. They are told like all others."""
+        what a subscription of ``app`` to it would bring besides. They are told like all others.
+        Who filters what it gets leaves ``ChannelUserevent`` in, its sign of life."""
         return self._command_app(1)
 
     def _command_app(self, number: int) -> str:
@@ -265,7 +267,8 @@ class Client(Resources, EventCallbacks):
 
     def _dispatch(self, event: Event) -> None:
         if isinstance(event, ChannelUserevent) and event.eventname == SIGN_OF_LIFE:
-            self._echo.set()
+            if (sign := self._signs.get(event.application)) is not None:
+                sign.set()
         else:
             self._subscriptions.dispatch(event)
 
@@ -305,36 +308,57 @@ class Client(Resources, EventCallbacks):
         cross, Asterisk may have lost the application behind a socket and answers them still. So a
         request goes over each command line, and an event is asked for that comes over the event
         line. A line on which anything at all arrived meanwhile is alive, only slow.
+
+        The first command line brings the events of ``side_app``. Replies come over it even if
+        Asterisk has lost that application, so its request is for an event, which has to come too.
         """
         while True:
             await asyncio.sleep(self._watch_s)
-            sockets = [socket for socket in self._commands if socket.up]
-            await asyncio.gather(*(self._watch_commands(socket) for socket in sockets))
+            await asyncio.gather(*(self._watch_commands(s) for s in self._commands if s.up))
             if self._connected.is_set():
                 await self._watch_events()
 
     async def _watch_commands(self, socket: AriSocket) -> None:
         connection, heard = socket.connection, socket.heard
+        side = socket is self._commands[0]
+        request: tuple[str, str, Query | None] = (
+            self._want_sign(self.side_app) if side else ("GET", "asterisk/ping", None)
+        )
         try:
-            await socket.submit("GET", "asterisk/ping", None, None, 2 * self._watch_s)
+            await socket.submit(*request, None, 2 * self._watch_s)
         except AriTimeout:
             if socket.connection == connection and socket.heard == heard:
                 socket.drop(f"no answer to a request within {2 * self._watch_s:g} s")
+            return
         except AriError:
             return  # the line is down already
+        if side and not await self._has_sign(self.side_app) and socket.connection == connection:
+            socket.drop(f"requests are answered, but no event came within {2 * self._watch_s:g} s")
 
     async def _watch_events(self) -> None:
         assert self._events is not None
         connection, heard = self._events.connection, self._events.heard
-        self._echo.clear()
-        self.submit("POST", f"events/user/{SIGN_OF_LIFE}", {"application": self.app})
+        self.submit(*self._want_sign(self.app))
+        if (
+            not await self._has_sign(self.app)
+            and self._events.connection == connection
+            and self._events.heard == heard
+        ):
+            self._events.drop(f"no event came within {2 * self._watch_s:g} s")
+
+    def _want_sign(self, app: str) -> tuple[str, str, Query]:
+        """What to ask for, so that ``app`` gets a sign of life."""
+        self._signs[app].clear()
+        return "POST", f"events/user/{SIGN_OF_LIFE}", {"application": app}
+
+    async def _has_sign(self, app: str) -> bool:
+        sign = self._signs[app]
         try:
             async with asyncio.timeout(2 * self._watch_s):
-                await self._echo.wait()
+                await sign.wait()
         except TimeoutError:
             await asyncio.sleep(LATE_S)  # we may have been held up ourselves, with it lying there
-            if self._events.connection == connection and self._events.heard == heard:
-                self._events.drop(f"no event came within {2 * self._watch_s:g} s")
+        return sign.is_set()
 
     def _fence(self) -> None:
         if self._replaced or self._closed:

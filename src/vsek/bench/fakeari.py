@@ -187,11 +187,10 @@ class Peer(asyncio.Protocol):
 
 
 class Server:
-    """All connections, and the one of the application."""
+    """All connections, by application."""
 
-    def __init__(self, app: str = "vsek") -> None:
+    def __init__(self) -> None:
         self.world = World(self._tell)
-        self._app = app
         self._peers: dict[str, Peer] = {}
         self._all: set[Peer] = set()
         self._listener: asyncio.Server | None = None
@@ -219,7 +218,7 @@ class Server:
             del self._peers[app]
 
     def _tell(self, event: dict[str, Any]) -> None:
-        if (peer := self._peers.get(self._app)) is not None:
+        if (peer := self._peers.get(event["application"])) is not None:
             peer.send(event)
 
     async def listen(self, port: int = 0) -> int:

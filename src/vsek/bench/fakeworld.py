@@ -57,6 +57,8 @@ class Request(msgspec.Struct, frozen=True):
     body: Any = None
 
 
+APP = "vsek"
+"""The application that gets the calls."""
 Answer = tuple[int, Any]
 """Status and body."""
 
@@ -153,8 +155,8 @@ class World:
             "language": "en",
         }
 
-    def _event(self, kind: str, **fields: Any) -> None:
-        self._tell({"type": kind, "application": "vsek", "timestamp": _now(), **fields})
+    def _event(self, kind: str, app: str = APP, **fields: Any) -> None:
+        self._tell({"type": kind, "application": app, "timestamp": _now(), **fields})
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class World:
                 # All online from the beginning: their names are those of the accounts.
                 return 200, [self._endpoint(name) for name in self._endpoints]
             case "applications":
-                return 200, {"name": "vsek", "channel_ids": list(self._calls)}
+                return 200, {"name": APP, "channel_ids": list(self._calls)}
             case "asterisk":
                 return self._of_asterisk(request, rest)
             case "recordings" if request.method == "GET":
@@ -220,7 +222,8 @@ class World:
 
     def _user_event(self, request: Request, name: str) -> Answer:
         variables = (request.body or {}).get("variables", {})
-        self._event("ChannelUserevent", eventname=name, userevent={"eventname": name, **variables})
+        about = {"eventname": name, "userevent": {"eventname": name, **variables}}
+        self._event("ChannelUserevent", request.query["application"], **about)
         return 204, None
 
     def _of_channels(self, request: Request, rest: str) -> Answer:

@@ -26,8 +26,9 @@ from vsek.switchboard.recovery import AriHttp, fetch, keep_to
 
 TECHNOLOGY = "PJSIP"
 REACHABLE = "Reachable"
-READ = (PeerStatusChange.__name__, "ApplicationReplaced", "RESTResponse")
-"""What Asterisk sends to the side application. Replies to requests on its socket are events too."""
+READ = (PeerStatusChange.__name__, "ApplicationReplaced", "ChannelUserevent", "RESTResponse")
+"""What Asterisk sends to the side application. Replies to requests on its socket are events too; so
+is the client's sign of life."""
 SOURCES_LENGTH = 2000
 """Characters of one request's list of endpoints: Asterisk reads request lines up to 4,096."""
 

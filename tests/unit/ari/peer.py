@@ -65,6 +65,7 @@ class Peer:
         self.refuse: Callable[[str], int | None] = lambda _app: None
         self.mute: set[str] = set()  # apps whose pings get no answer
         self.silent = False  # requests get no reply
+        self.deaf: set[str] = set()  # apps that get no user events
         self._news = asyncio.Condition()
         self.http_handler: Callable[[web.Request], Any] | None = None
 
@@ -104,11 +105,19 @@ class Peer:
                 connection.received.append(received)
                 if not self.silent:
                     await connection.reply(received, 200, {"n": len(connection.received)})
+                    await self._user_event(received)
                 await self._tell()
         finally:
             connection.closed.set()
             await self._tell()
         return connection.ws
+
+    async def _user_event(self, request: Request) -> None:
+        """One that a program asks for, as Asterisk sends it to the application it names."""
+        given = {item["name"]: item["value"] for item in request.get("query_strings", [])}
+        path, _, name = str(request["uri"]).rpartition("/")
+        if path == "events/user" and (app := given["application"]) not in self.deaf:
+            await self.live(app).event("ChannelUserevent", eventname=name, userevent={})
 
     async def http(self, request: web.Request) -> web.StreamResponse:
         assert self.http_handler is not None

@@ -153,10 +153,11 @@ async def test_what_is_not_known_is_told() -> None:
         assert made.server.world.strange == ["POST mailboxes/anna"]
 
 
-async def test_events_of_ones_own_come_back() -> None:
+@pytest.mark.parametrize("app", ["vsek", "vsek-cmd-1"])
+async def test_events_of_ones_own_come_back(app: str) -> None:
     async with house() as made:
         body = {"variables": {"number": "7"}}
-        query = {"application": "vsek"}
+        query = {"application": app}
         await made.client.submit("POST", "events/user/vsek-pulse", query, body)
         event = await made.seen.wait(lambda _: True, "an event")
         assert isinstance(event, ari.ChannelUserevent)
