@@ -150,9 +150,12 @@ async def test_it_dies_with_calls_in_every_stage(house: FaultHouse, crew: Crew, 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("for_s", [10, 60])
+@pytest.mark.parametrize("for_s", [10, 50])
 async def test_it_hangs_and_goes_on(house: FaultHouse, crew: Crew, for_s: float) -> None:
-    """Calls that it still has are served when it wakes up, each to one outcome."""
+    """Calls that it still has are served when it wakes up, each to one outcome.
+
+    After 60 s without an agent's sound, its own silence included, Asterisk ends a talk.
+    """
     stages = Stages(house, crew)
     await stages.fill()
     serve = await house.pid("serve")
