@@ -257,6 +257,7 @@ class _Process:
                 post=self.switchboard.post,
                 arrival=self.translator.arrival,
                 up=lambda: self.link.up,
+                durable=lambda: not self.journal.broken,
                 recorded=lambda: self.writer.drained(LAST_RECORDS_S),
                 known=CallTable(self.pool).of_channels,
                 channels=lambda: recovery.channel_ids(self.ari),

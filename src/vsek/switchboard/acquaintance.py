@@ -404,3 +404,7 @@ class RememberedRecords:
             self._acquaintance.put(records)
         except _UNFIT:
             log.exception("talk_not_remembered", number=number)
+
+    def unwritten(self, first: int) -> Sequence[tuple[Sequence[Record], int]]:
+        """See ``RecordSink``."""
+        return self._sink.unwritten(first)

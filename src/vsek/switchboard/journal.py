@@ -18,7 +18,9 @@ led since, its journal takes the place of this one (:meth:`Journal.adopt`), whic
 ``superseded-…`` beside it.
 
 When the disk refuses (full, broken), the journal turns *broken*, calls go on, and as soon as
-writing works again a fresh snapshot takes the place of the missing entries.
+writing works again a fresh snapshot takes the place of the missing entries. It has the records of
+those entries too, as far as the database did not: nothing else on disk knows of a call that ended
+meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +41,7 @@ import structlog
 
 from vsek.call.events import Event
 from vsek.call.model import State
+from vsek.domain.records import Record
 from vsek.errors import ServiceError
 
 log = structlog.get_logger(__name__)
@@ -62,11 +65,22 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     event: Event
 
 
+class Unwritten(msgspec.Struct, frozen=True, array_like=True):
+    """What the database was yet to get of an entry that the disk refused."""
+
+    number: int
+    records: Sequence[Record]
+
+
 class Snapshot(msgspec.Struct, frozen=True):
-    """The whole state after the entry of that number."""
+    """The whole state after the entry of that number.
+
+    ``unwritten``: where it takes the place of entries that the disk refused.
+    """
 
     number: int
     state: State
+    unwritten: Sequence[Unwritten] = ()
 
 
 def _frame(body: bytes) -> bytes:
@@ -127,6 +141,8 @@ class Journal:
     def __init__(self, folder: Path, *, first_number: int = 1) -> None:
         self.folder = folder
         self.broken = False
+        self.missing_from = 0
+        """While broken: the first entry that is not on disk."""
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Entry)
         self._snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
@@ -225,14 +241,14 @@ class Journal:
                 break
         return state, number, [e for e in self._entries() if e.number > number]
 
-    def state_between(self, last: int, following: int) -> State | None:
-        """The newest state after entry ``last`` and before ``following``: where entries are missing
-        because the disk refused them, the snapshot that took their place."""
+    def between(self, last: int, following: int) -> Snapshot | None:
+        """The newest snapshot after entry ``last`` and before ``following``: where entries are
+        missing because the disk refused them, the one that took their place."""
         for path in sorted(self.folder.glob("snapshot-*.bin"), reverse=True):
             if last < int(path.stem.partition("-")[2]) < following:
                 snapshot = self._read_snapshot(path)
                 if snapshot is not None:
-                    return snapshot.state
+                    return snapshot
         return None
 
     def newest_snapshot(self, shipped: int) -> tuple[int, bytes] | None:
@@ -298,6 +314,7 @@ class Journal:
         try:
             self._write(b"".join(frames), first, len(events))
         except OSError as error:
+            self.missing_from = first
             self._break(at, error)
         return first
 
@@ -326,28 +343,29 @@ class Journal:
                 os.ftruncate(self._fd, self._size)
         self.close()
 
-    def mend(self, state: State, at: float) -> None:
+    def mend(self, state: State, unwritten: Callable[[], Sequence[Unwritten]], at: float) -> None:
         """While broken: try, once a second at most, to go on from a fresh snapshot.
 
-        ``state`` must be the state after the entry ``last_number``.
+        ``state`` must be the state after the entry ``last_number``, ``unwritten`` tells what the
+        database lacks of the entries from ``missing_from`` on.
         """
         # A clock that was set back is no reason to wait until it has caught up.
         if self.broken and not self._retry_at - RETRY_BROKEN_S <= at < self._retry_at:
             self._retry_at = at + RETRY_BROKEN_S
             try:
-                self.snapshot(state)
+                self.snapshot(state, unwritten())
             except OSError:
                 return
             self.broken = False
             log.warning("journal_mended", number=self.last_number)
 
-    def snapshot(self, state: State) -> None:
+    def snapshot(self, state: State, unwritten: Sequence[Unwritten] = ()) -> None:
         """Write the state after the last entry, and begin a new segment.
 
         Raises ``OSError`` when the disk refuses; nothing is half done then.
         """
         self._wait_aside()
-        body = self._encoder.encode(Snapshot(self.last_number, state))
+        body = self._encoder.encode(Snapshot(self.last_number, state, unwritten))
         _keep(self.folder / f"snapshot-{self.last_number:016d}.bin", body)
         self.close()
 

@@ -79,6 +79,8 @@ class Sources:
     arrival: Callable[[ChannelId, Mapping[str, str]], CallArrived]
     up: Callable[[], bool]
     """Connected to Asterisk and reconciled."""
+    durable: Callable[[], bool]
+    """Whether the state would survive our death, which a journal that cannot be written denies."""
     recorded: Callable[[], Awaitable[bool]]
     """Waits a little until all records are in the database; whether they are."""
     known: Callable[[Sequence[str]], Awaitable[Mapping[str, KnownCall]]]
@@ -227,7 +229,9 @@ class Ledger:
             if call is None:
                 strangers.append(channel)
             elif call.stage is Stage.ENDED and not line.message:
-                del self._ended[channel]
+                # What only we know dies with us; the line outlives us.
+                if self._sources.durable():
+                    del self._ended[channel]
             else:
                 self._tell(line, call.call_id)
         for start in range(0, len(strangers), BATCH):

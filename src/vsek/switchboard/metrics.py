@@ -175,6 +175,10 @@ class MeteredRecords:
         self._metrics.count(records)
         self._sink.put(records, number)
 
+    def unwritten(self, first: int) -> Sequence[tuple[Sequence[Record], int]]:
+        """See ``RecordSink``."""
+        return self._sink.unwritten(first)
+
 
 class _Live(Collector):
     """Reads the facts at the moment of the question."""

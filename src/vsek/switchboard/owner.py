@@ -40,7 +40,7 @@ from vsek.domain.records import (
     Record,
     RecordingMade,
 )
-from vsek.switchboard.journal import Entry, Journal
+from vsek.switchboard.journal import Entry, Journal, Unwritten
 from vsek.switchboard.ports import Commander, Examiner, RecordSink
 from vsek.switchboard.timers import Timers
 
@@ -105,11 +105,11 @@ class Switchboard:
         state, number, entries = self.journal.restore(shipped)
         self._take_up(state)
         for entry in entries:
-            self._bridge(number, entry.number)
+            self._bridge(number, entry.number, shipped)
             self._replay(entry, shipped)
             self._replayed_to = max(self._replayed_to, entry.at)
             number = entry.number
-        self._bridge(number, self.journal.last_number + 1)
+        self._bridge(number, self.journal.last_number + 1, shipped)
         return len(entries)
 
     def _take_up(self, state: State | None) -> None:
@@ -117,10 +117,14 @@ class Switchboard:
             self.state = state
             self.state.acd.rebuild()
 
-    def _bridge(self, last: int, following: int) -> None:
+    def _bridge(self, last: int, following: int, shipped: int) -> None:
         """Entries that the disk refused are missing, even where the database lacks those before."""
-        if following > last + 1:
-            self._take_up(self.journal.state_between(last, following))
+        snapshot = self.journal.between(last, following) if following > last + 1 else None
+        if snapshot is not None:
+            self._take_up(snapshot.state)
+            for missing in snapshot.unwritten:
+                if missing.number > shipped:
+                    self._records.put(missing.records, missing.number)
 
     def _replay(self, entry: Entry, shipped: int) -> None:
         effects = decide_or_log(self.state, entry.event, entry.at)
@@ -172,11 +176,15 @@ class Switchboard:
                 if not self._journaled:
                     # Both stand for the state after the last entry.
                     if self.journal.broken:
-                        self.journal.mend(self.state, at)
+                        self.journal.mend(self.state, self._unwritten, at)
                     if self._since_snapshot >= SNAPSHOT_EVERY:
                         self.snapshot()
         finally:
             self._deciding = False
+
+    def _unwritten(self) -> list[Unwritten]:
+        waiting = self._records.unwritten(self.journal.missing_from)
+        return [Unwritten(number, records) for records, number in waiting]
 
     def _write_down(self) -> None:
         """All that waits into the journal. Whatever happens then, each is decided about in turn."""

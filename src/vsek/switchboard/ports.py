@@ -28,3 +28,6 @@ class RecordSink(Protocol):
 
     def put(self, records: Sequence[Record], number: int) -> None:
         """``number`` is the journal entry that the records come from."""
+
+    def unwritten(self, first: int) -> Sequence[tuple[Sequence[Record], int]]:
+        """What the database does not have yet of the entries from ``first`` on."""

@@ -62,6 +62,10 @@ class RecordWriter:
         self._idle.clear()
         self._wake.set()
 
+    def unwritten(self, first: int) -> list[tuple[Sequence[Record], int]]:
+        """See ``RecordSink``."""
+        return [(records, number) for records, number in self._waiting if number >= first]
+
     async def run(self) -> None:
         """Write for ever. Ends by cancellation; what is left comes again from the journal."""
         while True:

@@ -235,6 +235,9 @@ class Sink:
     def put(self, records: Sequence[Record], number: int) -> None:
         self.numbers.append(number)
 
+    def unwritten(self, first: int) -> list[tuple[Sequence[Record], int]]:
+        return [((), number) for number in self.numbers if number >= first]
+
 
 def test_a_talk_is_remembered_when_it_ends(memory: Memory) -> None:
     sink = Sink()
@@ -245,6 +248,7 @@ def test_a_talk_is_remembered_when_it_ends(memory: Memory) -> None:
     records.put([closed("k")], 2)
     assert memory.known() == ("anna",)
     assert sink.numbers == [1, 2]
+    assert records.unwritten(2) == sink.unwritten(2)
 
 
 @pytest.mark.parametrize(

@@ -142,9 +142,9 @@ def test_a_full_disk_breaks_the_journal_and_a_snapshot_mends_it(
     call_id = CallId("after")
     state.calls[call_id] = Call(call_id, ChannelId("x"), None, 1.0, "", "")
     monkeypatch.setattr("vsek.switchboard.journal.os.write", real_write)
-    journal.mend(state, 2.5)
+    journal.mend(state, list, 2.5)
     assert broken(), "tries once a second at most"
-    journal.mend(state, at)
+    journal.mend(state, list, at)
     assert not broken()
     journal.append(up(4), 4.0)
     restored, number, entries = journal_in(tmp_path).restore(10)

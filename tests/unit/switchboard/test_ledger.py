@@ -35,6 +35,7 @@ class Desk:
         self.database_away = False
         self.queries: list[list[str]] = []
         self.recorded = True
+        self.durable = True
         self.up = True
         self.channels: set[str] = set()
         self.clock = _NOW
@@ -46,6 +47,7 @@ class Desk:
             post=self.told.append,
             arrival=Translator("DE").arrival,
             up=lambda: self.up,
+            durable=lambda: self.durable,
             recorded=self._recorded,
             known=self._known,
             channels=self._channels,
@@ -175,6 +177,24 @@ async def test_live_calls(desk: Desk) -> None:
     assert await desk.follow(ledger) == ["a", "c"]
     assert desk.told[0].arrival.call_id == call.call_id
     assert desk.queries == []
+
+
+async def test_an_end_that_would_die_with_us_waits(desk: Desk) -> None:
+    """The journal cannot be written: after our death only the ledger knows that the call ended."""
+    ledger = desk.ledger()
+    desk.durable = False
+    desk.call("a", Stage.ENDED)
+    desk.write(gone("a", "vsek"))
+    assert await desk.follow(ledger) == []
+    await ledger.keep_place()
+    assert ledger.waiting == 1
+    desk.state = new_state()
+    desk.database["a"] = KnownCall(CallId("theirs"), None)
+    assert await desk.follow(desk.ledger()) == ["a"]
+    desk.call("a", Stage.ENDED)
+    desk.durable = True
+    assert await desk.follow(ledger) == []
+    assert ledger.waiting == 0
 
 
 async def test_a_message_that_comes_after_the_call_was_closed_is_kept_once(desk: Desk) -> None:

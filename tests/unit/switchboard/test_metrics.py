@@ -26,6 +26,9 @@ class Kept:
     def put(self, records: Sequence[Record], number: int) -> None:
         self.got.append((records, number))
 
+    def unwritten(self, first: int) -> list[tuple[Sequence[Record], int]]:
+        return [(records, number) for records, number in self.got if number >= first]
+
 
 def _values(metrics: Metrics) -> dict[str, float]:
     text = generate_latest(metrics.registry).decode()
@@ -77,6 +80,7 @@ def test_calls_are_counted_and_timed() -> None:
     closed = _closed(3, 309.0, Outcome.UNKNOWN_NUMBER, stage=Stage.ANNOUNCEMENT)
     records.put([_opened(3, 300.0), closed], 5)
     assert [number for _, number in sink.got] == [1, 2, 3, 4, 5]
+    assert records.unwritten(5) == sink.got[-1:]
     seen = _values(metrics)
     assert seen["vsek_calls_arrived_total"] == 3
     assert seen["vsek_calls_total{outcome=answered}"] == 1

@@ -54,6 +54,9 @@ class Records:
     def put(self, records: Sequence[Record], number: int) -> None:
         self.got.append((list(records), number))
 
+    def unwritten(self, first: int) -> list[tuple[Sequence[Record], int]]:
+        return [(records, number) for records, number in self.got if number >= first]
+
     def of(self, kind: type[Record]) -> list[Record]:
         return [r for records, _ in self.got for r in records if isinstance(r, kind)]
 
@@ -204,6 +207,35 @@ async def test_a_restart_after_a_full_disk_knows_what_the_disk_refused(
     second = Bench(tmp_path, shipped=0)
     assert second.switchboard.state == first.switchboard.state
     assert len(second.switchboard.state.calls) == 2 + later
+
+
+async def test_the_database_gets_what_the_disk_refused_even_if_we_die_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that came and one that ended while the disk was full: once it is not any more, the
+    snapshot has their records, each once."""
+    first = await start(tmp_path)
+    first.switchboard.post(arrival(1))
+    real_write = os.write
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vsek.switchboard.journal.os.write", full)
+    first.switchboard.post(arrival(2))
+    first.switchboard.post(ev.ChannelGone(ChannelId("in-1")))
+    monkeypatch.setattr("vsek.switchboard.journal.os.write", real_write)
+    first.clock.now += 5.0
+    first.switchboard.post(arrival(3))
+    assert not first.journal.broken
+    first.switchboard.post(ev.ChannelGone(ChannelId("in-2")))
+    first.journal.release()
+    assert len(first.records.of(CallOpened)) == 3
+    assert len(first.records.of(CallClosed)) == 2
+    second = Bench(tmp_path, shipped=0)
+    assert second.records.got == first.records.got
+    shipped = first.records.got[-2][1]
+    assert Bench(tmp_path, shipped).records.got == first.records.got[-1:]
 
 
 async def test_a_restart_gives_the_database_what_it_lacks_and_no_more(tmp_path: Path) -> None:

@@ -92,6 +92,13 @@ async def test_who_was_superseded_ends() -> None:
         await write(table, [["a"]])
 
 
+async def test_what_the_database_lacks_is_told() -> None:
+    writer = RecordWriter(Table().apply, shipped=0, transient=())
+    for number in (1, 2, 3):
+        writer.put([step("a")], number)
+    assert writer.unwritten(2) == [([step("a")], 2), ([step("a")], 3)]
+
+
 async def test_draining_does_not_wait_for_ever() -> None:
     writer = RecordWriter(Table().apply, shipped=0, transient=())
     writer.put([step("a")], 1)
