@@ -407,7 +407,7 @@ class _Process:
 
     async def _after_recovery(self) -> None:
         if self.keeper.loaded:
-            await self.keeper.sync()
+            await self.keeper.sync(anew=True)
         else:
             await self._see_agents()
 

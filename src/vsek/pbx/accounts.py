@@ -102,20 +102,19 @@ class Accounts:
         Raises ``ServiceError`` when Asterisk refuses.
         """
         touched: set[str] = set()
+        reply = await self._client.http("GET", "endpoints/PJSIP")
+        there = {e["resource"] for e in reply.body} if reply.status == 200 else set(self._pushed)
         for agent in agents.values():
-            if self._pushed.get(agent.id) != agent:
+            # An Asterisk with an empty database may have taken the place of the one before.
+            if self._pushed.get(agent.id) != agent or agent.id not in there:
                 if wrong := await self._wrong_objects(agent):
                     await self._push(agent, wrong)
                     touched.add(agent.id)
                 self._pushed[agent.id] = agent
-        for name in await self._strangers(agents):
+        for name in await self._strangers(there - set(agents), set(self._pushed) - set(agents)):
             await self._remove(name)
             touched.add(name)
         return touched
-
-    def forget(self) -> None:
-        """Asterisk may have been replaced: compare everything anew."""
-        self._pushed.clear()
 
     async def _wrong_objects(self, agent: Agent) -> set[str]:
         """Which of an account's objects Asterisk lacks or has differently. Only these are pushed:
@@ -158,12 +157,9 @@ class Accounts:
                 )
         log.info("account_pushed", agent_id=agent.id)
 
-    async def _strangers(self, agents: Mapping[AgentId, Agent]) -> list[str]:
+    async def _strangers(self, others: set[str], gone: set[str]) -> list[str]:
         """Accounts of ours whose agents are gone."""
-        gone = set(self._pushed) - set(agents)
-        reply = await self._client.http("GET", "endpoints/PJSIP")
-        names = {e["resource"] for e in reply.body} if reply.status == 200 else set()
-        for name in sorted(names - set(agents) - gone):
+        for name in sorted(others - gone):
             found = await self._get("endpoint", name)
             if found is not None and found.get("accountcode") == MARK:
                 gone.add(name)

@@ -77,12 +77,22 @@ class Keeper:
         self._today = today
         self._year = 0
         self._lock = asyncio.Lock()
+        self._in_asterisk: Directory | None = None
+        """What Asterisk was made equal to."""
         self.loaded = False
 
-    async def sync(self) -> Synced:
-        """Bring everything up to date. Raises ``ServiceError`` naming the part that is away."""
+    async def sync(self, *, anew: bool = False) -> Synced:
+        """Bring everything up to date; ``anew`` if Asterisk may have been replaced. Raises
+        ``ServiceError`` naming the part that is away.
+
+        A change is told by the database and by who made it: the second time Asterisk is not asked,
+        which would take seconds over a slow line.
+        """
         async with self._lock:
+            if anew:
+                self._in_asterisk = None
             directory = await self._load()
+            ask = self._asterisk_is_up() and directory != self._in_asterisk
             announcements = await self._sounds.announcements()
             await self._sounds.bring(directory.sounds() | frozenset(announcements.values()))
             await asyncio.to_thread(
@@ -91,7 +101,7 @@ class Keeper:
                 directory,
                 self._settings.asterisk.default_country,
             )
-            if self._asterisk_is_up():
+            if ask:
                 await self._push(directory)
             today = self._today()
             # In a thread: public holidays of a whole house of clients take their time.
@@ -107,8 +117,9 @@ class Keeper:
             if known != self._switchboard.state.directory:
                 self._switchboard.post(DirectoryChanged(known))
             self.loaded = True
-            if self._asterisk_is_up():
+            if ask:
                 await self._see_agents()
+                self._in_asterisk = directory
             log.info("directory", clients=len(directory.clients), agents=len(directory.agents))
             return Synced(clients=len(directory.clients), agents=len(directory.agents))
 

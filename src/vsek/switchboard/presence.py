@@ -15,6 +15,7 @@ as well.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
 from vsek.acd.events import AgentReachable
@@ -54,8 +55,9 @@ class Presence:
     async def refresh(self, client: AriHttp, agents: Iterable[str]) -> None:
         """Follow the endpoints of ``agents``, and compare with what they are now."""
         agents = list(agents)
-        await keep_to(client, self._app, "allowed", READ)
-        endpoints = await self._endpoints(client)
+        _, endpoints = await asyncio.gather(
+            keep_to(client, self._app, "allowed", READ), self._endpoints(client)
+        )
         for sources in _chunks(name for name in agents if name in endpoints):
             await self._subscribe(client, sources)
         before = self._events

@@ -88,10 +88,8 @@ async def test_changed_accounts_keep_telling_presence(
     assert await accounts.sync({anna.id: anna}) == {"anna"}
     # As an older vsek may have left it.
     await push_account(client, "anna", _SECRET, kinds=("aor",), qualify_frequency="99")
-    accounts.forget()
-    assert await accounts.sync({anna.id: anna}) == {"anna"}
-    accounts.forget()
-    assert await accounts.sync({anna.id: anna}) == set()
+    assert await Accounts(client, "agents").sync({anna.id: anna}) == {"anna"}
+    assert await Accounts(client, "agents").sync({anna.id: anna}) == set()
     phone = _phone(asterisk, tmp_path / "phone")
     try:
         await phone.start(voice=_VOICE)
@@ -103,6 +101,19 @@ async def test_changed_accounts_keep_telling_presence(
         await watcher.next(events.EndpointStateChange, lambda e: e.endpoint.state == "offline")
     finally:
         await phone.stop()
+
+
+async def test_accounts_that_asterisk_has_lost_are_pushed_again(client: Client) -> None:
+    """An Asterisk without its database has taken the place of the one before."""
+    accounts = Accounts(client, "agents")
+    both = {
+        name: Agent(id=name, name=name.title(), language="de", ha1=ha1(name, _SECRET))
+        for name in (AgentId("anna"), AgentId("ben"))
+    }
+    assert await accounts.sync(both) == {"anna", "ben"}
+    await remove_account(client, "ben")
+    assert await accounts.sync(both) == {"ben"}
+    assert await accounts.sync(both) == set()
 
 
 async def test_a_phone_that_vanished_is_noticed_by_asking(
