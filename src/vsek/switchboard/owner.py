@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -40,7 +40,7 @@ from vsek.domain.records import (
     Record,
     RecordingMade,
 )
-from vsek.switchboard.journal import Entry, Journal, Unwritten
+from vsek.switchboard.journal import Journal, Unwritten
 from vsek.switchboard.ports import Commander, Examiner, RecordSink
 from vsek.switchboard.timers import Timers
 
@@ -63,6 +63,38 @@ def decide_or_log(state: State, event: Event, at: float) -> list[do.Effect]:
             happened=repr(event),
         )
         return []
+
+
+def played_back(
+    journal: Journal, shipped: int, put: Callable[[Sequence[Record], int], None]
+) -> tuple[State, float, int]:
+    """The state that ``journal`` tells, the time of its last entry, how many were played back.
+
+    ``put`` gets what the database lacks, which has everything up to entry ``shipped``.
+    """
+    restored, number, entries = journal.restore(shipped)
+    state = new_state() if restored is None else restored
+    state.acd.rebuild()
+    latest = 0.0
+
+    def bridge(state: State, last: int, following: int) -> State:
+        """Entries that the disk refused are missing, even where the database lacks those before."""
+        snapshot = journal.between(last, following) if following > last + 1 else None
+        if snapshot is None:
+            return state
+        for missing in snapshot.unwritten:
+            if missing.number > shipped:
+                put(missing.records, missing.number)
+        snapshot.state.acd.rebuild()
+        return snapshot.state
+
+    for entry in entries:
+        state = bridge(state, number, entry.number)
+        records = records_among(decide_or_log(state, entry.event, entry.at))
+        if records and entry.number > shipped:
+            put(records, entry.number)
+        latest, number = max(latest, entry.at), entry.number
+    return bridge(state, number, journal.last_number + 1), latest, len(entries)
 
 
 class Switchboard:
@@ -102,35 +134,8 @@ class Switchboard:
         Commands are not sent again (recovery compares with Asterisk instead); records that the
         database may not have are.
         """
-        state, number, entries = self.journal.restore(shipped)
-        self._take_up(state)
-        for entry in entries:
-            self._bridge(number, entry.number, shipped)
-            self._replay(entry, shipped)
-            self._replayed_to = max(self._replayed_to, entry.at)
-            number = entry.number
-        self._bridge(number, self.journal.last_number + 1, shipped)
-        return len(entries)
-
-    def _take_up(self, state: State | None) -> None:
-        if state is not None:
-            self.state = state
-            self.state.acd.rebuild()
-
-    def _bridge(self, last: int, following: int, shipped: int) -> None:
-        """Entries that the disk refused are missing, even where the database lacks those before."""
-        snapshot = self.journal.between(last, following) if following > last + 1 else None
-        if snapshot is not None:
-            self._take_up(snapshot.state)
-            for missing in snapshot.unwritten:
-                if missing.number > shipped:
-                    self._records.put(missing.records, missing.number)
-
-    def _replay(self, entry: Entry, shipped: int) -> None:
-        effects = decide_or_log(self.state, entry.event, entry.at)
-        records = records_among(effects)
-        if records and entry.number > shipped:
-            self._records.put(records, entry.number)
+        self.state, self._replayed_to, count = played_back(self.journal, shipped, self._records.put)
+        return count
 
     def open(self) -> None:
         """Serve what was posted so far, then arm the timers of the restored state.

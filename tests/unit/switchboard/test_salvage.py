@@ -12,7 +12,8 @@ from vsek.call.events import CallArrived, ChannelGone, DirectoryChanged, Event
 from vsek.call.model import ClientScript, Directory, new_state
 from vsek.domain.ids import CallId, ChannelId, ClientId
 from vsek.domain.records import CallClosed, CallOpened
-from vsek.switchboard.journal import Journal
+from vsek.switchboard.journal import Journal, Unwritten
+from vsek.switchboard.owner import records_among
 from vsek.switchboard.salvage import salvage
 
 ALDER = ClientId("alder")
@@ -52,6 +53,31 @@ def test_calls_that_ended_after_the_last_thing_the_database_has(journal: Journal
     assert [r.call_id for r in found if isinstance(r, CallClosed)] == ["c1", "c3"]
     # That the first was opened the database knows already; of the second nobody knows its end.
     assert [r.call_id for r in found if isinstance(r, CallOpened)] == ["c3"]
+
+
+def test_what_the_disk_refused_meanwhile(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that came and ended while the disk was full is in the snapshot that came after it."""
+    state = new_state()
+    refused: list[Event] = [arrived("c1"), ChannelGone(ChannelId("channel-c1"))]
+    decide(state, KNOWN, 1.0)
+    unwritten = [
+        Unwritten(number, records_among(decide(state, event, float(number))))
+        for number, event in enumerate(refused, 2)
+    ]
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    write(journal, KNOWN)
+    with monkeypatch.context() as patched:
+        patched.setattr("vsek.switchboard.journal.os.write", full)
+        write(journal, *refused)
+    journal.mend(state, lambda: unwritten, 1_800_000_000.0)
+    write(journal, arrived("c2"), ChannelGone(ChannelId("channel-c2")))
+    journal.release()
+    ended = [r.call_id for r in salvage(journal.folder, 1) if isinstance(r, CallClosed)]
+    assert ended == ["c1", "c2"]
+    assert {record.call_id for record in salvage(journal.folder, 3)} == {"c2"}
 
 
 def test_a_journal_that_has_nothing_new(journal: Journal) -> None:
