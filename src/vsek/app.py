@@ -70,6 +70,7 @@ log = structlog.get_logger(__name__)
 ARI_HEARTBEAT_S = 2.5
 """A line that swallows everything is given up after 1.5 times this; callers wait meanwhile."""
 ARI_WATCH_S = 1.5
+COMPARE_PRESENCE_S = 60.0
 JOURNAL_DAYS = 14
 DRAFT_CONNECTIONS = 3
 """Drafts have their own: notes leave, whatever those who write them wait for."""
@@ -300,6 +301,7 @@ class _Process:
             kept_running("first_sync", self.keeper.first_sync),
             kept_running("news", self.news.run),
             kept_running("housekeeping", self._housekeeping),
+            kept_running("presence", self._compare_presence),
             kept_running("watch", self.watch.run),
             kept_running("recordings", self.recordings.run),
             kept_running("sweep", self.sweep.run),
@@ -404,6 +406,19 @@ class _Process:
             self.journal.tidy(self.writer.shipped, time.time() - JOURNAL_DAYS * 86400)
             await self.shelf.expire(self.settings.notes.keep_recordings_days)
             await self.keeper.new_day()
+
+    async def _compare_presence(self) -> None:
+        """An agent who is there and not seen gets no calls: events alone are not trusted."""
+        while True:
+            await asyncio.sleep(COMPARE_PRESENCE_S)
+            if not self.link.up:
+                continue
+            try:
+                agents = list(self.switchboard.state.acd.agents)
+                if wrong := await self.link.presence.compare(self.ari, agents):
+                    log.warning("presence_was_wrong", agents=wrong)
+            except ServiceError as error:
+                log.warning("presence_not_compared", error=str(error))
 
     async def _after_recovery(self) -> None:
         if self.keeper.loaded:

@@ -10,7 +10,7 @@ channel for it, each step of the dialplan among them, before it leaves them out.
 An endpoint that was made anew (its account changed) has left its subscriptions behind, so each
 ``refresh`` subscribes again, and compares with what Asterisk says afterwards. What an event tells
 while Asterisk is asked outweighs the answer, which may be older: every later change brings an event
-as well.
+as well. Events may fail to come all the same, so what is known is compared now and then.
 """
 
 from __future__ import annotations
@@ -68,6 +68,21 @@ class Presence:
                 reachable = self._known[name]
             self._known.pop(name, None)
             self._report(name, reachable)
+
+    async def compare(self, client: AriHttp, agents: Iterable[str]) -> list[str]:
+        """Compare what was reported of ``agents`` with what Asterisk says now, and report what
+        differs. Returns those whose change no event told of."""
+        before = self._events
+        endpoints = await self._endpoints(client)
+        wrong = [
+            name
+            for name in agents
+            if self._told.get(name, 0) <= before
+            and self._known.get(name) not in (None, endpoints.get(name) == "online")
+        ]
+        for name in wrong:
+            self._report(name, not self._known[name])
+        return wrong
 
     @staticmethod
     async def _endpoints(client: AriHttp) -> dict[str, str]:

@@ -88,6 +88,42 @@ async def test_only_changes_are_reported() -> None:
     assert [event.reachable for event in posted] == [True, False, True]
 
 
+async def test_a_change_that_no_event_told_of_is_found() -> None:
+    posted: list[AgentReachable] = []
+    asterisk = Asterisk(anna="online", ben="offline", cleo="online", trunk="online")
+    presence = Presence(posted.append, "vsek")
+    await presence.refresh(asterisk, ["anna", "ben", "cleo"])
+    posted.clear()
+    agents = ["anna", "ben", "cleo", "new"]
+    assert await presence.compare(asterisk, agents) == []
+    asterisk.endpoints |= {"anna": "offline", "ben": "online"}
+    del asterisk.endpoints["cleo"]
+    assert await presence.compare(asterisk, ["anna", "ben", "cleo", "new"]) == [
+        "anna",
+        "ben",
+        "cleo",
+    ]
+    assert [event.reachable for event in posted] == [False, True, False]
+    assert await presence.compare(asterisk, ["anna", "ben", "cleo", "new"]) == []
+
+
+async def test_an_event_during_the_comparison_outweighs_it() -> None:
+    posted: list[AgentReachable] = []
+    presence = Presence(posted.append, "vsek")
+
+    class Slow(Asterisk):
+        """Answers with what was so before the event."""
+
+        async def http(self, *arguments: Any, **named: Any) -> Reply:
+            reply = await super().http(*arguments, **named)
+            presence.see(endpoint_event("anna", "offline"))
+            return reply
+
+    await presence.refresh(Asterisk(anna="online"), ["anna"])
+    assert await presence.compare(Slow(anna="online"), ["anna"]) == []
+    assert [event.reachable for event in posted] == [True, False]
+
+
 async def test_many_agents_go_into_several_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence_module, "SOURCES_LENGTH", 60)
     names = [f"agent{number}" for number in range(7)]
