@@ -16,6 +16,7 @@ import pytest_asyncio
 from tests.acceptance.faults import SETTLED_S, FaultHouse, ready_now, serve_one, told
 from tests.acceptance.house import ALDER, CEDAR, Agent, Crew
 
+from vsek.app import COMPARE_PRESENCE_S
 from vsek.demo.caller import Caller
 from vsek.demo.events import eventually
 from vsek.demo.softphone import PhoneCall
@@ -244,3 +245,16 @@ async def test_the_manager_interface_is_away(house: FaultHouse, crew: Crew) -> N
     await ready_now(house, anna)
     await house.accounted(caller)
     await house.ami.start()
+
+
+@pytest.mark.long
+async def test_a_phone_that_leaves_and_no_event_tells(house: FaultHouse, crew: Crew) -> None:
+    """Asterisk has lost the subscription to the agent's telephone, for whatever reason."""
+    anna = await crew.agent()
+    source = f"endpoint:PJSIP/{anna.id}"
+    gone = "applications/vsek-cmd-1/subscription"
+    assert await house.asterisk("DELETE", gone, eventSource=source) is not None
+    began = time.monotonic()
+    await anna.phone.unregister()
+    await house.wait_state(anna.id, "logged_out", timeout_s=COMPARE_PRESENCE_S + SETTLED_S)
+    told("no event of a telephone", noticed_s=time.monotonic() - began)
