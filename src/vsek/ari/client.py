@@ -32,7 +32,7 @@ import msgspec
 import yarl
 
 from vsek.ari._generated import objects
-from vsek.ari._generated.events import ApplicationReplaced, ChannelUserevent
+from vsek.ari._generated.events import ApplicationReplaced
 from vsek.ari._generated.resources import Resources
 from vsek.ari.backoff import Backoff
 from vsek.ari.base import Event
@@ -49,15 +49,13 @@ from vsek.ari.errors import (
 from vsek.ari.protocol import AriProtocol, Query, Reply, parse_body, query_items
 from vsek.ari.resource import AriObject
 from vsek.ari.subscriptions import Subscriptions
+from vsek.ari.watch import Watch
 from vsek.errors import InputError
 
 log = logging.getLogger("vsek.ari")
 
 HTTP_DEADLINE_S: Final = 30.0
 HTTP_CONNECTIONS: Final = 8
-SIGN_OF_LIFE: Final = "vsek-sign-of-life"
-"""The user event that a watched client sends to itself."""
-LATE_S: Final = 0.1
 
 
 class Client(Resources, EventCallbacks):
@@ -99,9 +97,7 @@ class Client(Resources, EventCallbacks):
         login = base64.b64encode(f"{username}:{password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {login}"}
         self._heartbeat_s = heartbeat_s
-        self._watch_s = watch_s
-        self._signs = {name: asyncio.Event() for name in (app, self.side_app)}
-        """By application that gets events: whether the last one asked for has come."""
+        self._watch = Watch(app, self.side_app, watch_s)
         self._connect_timeout_s = connect_timeout_s
         self._backoff = backoff or Backoff()
         self._command_count = command_sockets
@@ -141,8 +137,9 @@ class Client(Resources, EventCallbacks):
             task = asyncio.create_task(socket.run(), name=f"ari-{name}")
             task.add_done_callback(self._socket_ended)
             self._tasks.append(task)
-        if self._watch_s:
-            self._tasks.append(asyncio.create_task(self._keep_watch(), name="ari-watch"))
+        if self._watch.every_s:
+            watch = self._watch.run(self._commands, self._events, self._connected)
+            self._tasks.append(asyncio.create_task(watch, name="ari-watch"))
 
     def _socket(self, app: str, prefix: str, *, events: bool = False) -> AriSocket:
         return AriSocket(
@@ -266,10 +263,7 @@ class Client(Resources, EventCallbacks):
             self._dispatch(event)
 
     def _dispatch(self, event: Event) -> None:
-        if isinstance(event, ChannelUserevent) and event.eventname == SIGN_OF_LIFE:
-            if (sign := self._signs.get(event.application)) is not None:
-                sign.set()
-        else:
+        if not self._watch.takes(event):
             self._subscriptions.dispatch(event)
 
     def _command_changed(self) -> None:
@@ -300,65 +294,6 @@ class Client(Resources, EventCallbacks):
         if self._connected.is_set():
             self._connected.clear()
             self._tell(self._on_disconnected, reason)
-
-    async def _keep_watch(self) -> None:
-        """Drops a line that stands but carries nothing.
-
-        Pings of the WebSocket are not enough: where a new connection and the end of the old one
-        cross, Asterisk may have lost the application behind a socket and answers them still. So a
-        request goes over each command line, and an event is asked for that comes over the event
-        line. A line on which anything at all arrived meanwhile is alive, only slow.
-
-        The first command line brings the events of ``side_app``. Replies come over it even if
-        Asterisk has lost that application, so its request is for an event, which has to come too.
-        """
-        while True:
-            await asyncio.sleep(self._watch_s)
-            await asyncio.gather(*(self._watch_commands(s) for s in self._commands if s.up))
-            if self._connected.is_set():
-                await self._watch_events()
-
-    async def _watch_commands(self, socket: AriSocket) -> None:
-        connection, heard = socket.connection, socket.heard
-        side = socket is self._commands[0]
-        request: tuple[str, str, Query | None] = (
-            self._want_sign(self.side_app) if side else ("GET", "asterisk/ping", None)
-        )
-        try:
-            await socket.submit(*request, None, 2 * self._watch_s)
-        except AriTimeout:
-            if socket.connection == connection and socket.heard == heard:
-                socket.drop(f"no answer to a request within {2 * self._watch_s:g} s")
-            return
-        except AriError:
-            return  # the line is down already
-        if side and not await self._has_sign(self.side_app) and socket.connection == connection:
-            socket.drop(f"requests are answered, but no event came within {2 * self._watch_s:g} s")
-
-    async def _watch_events(self) -> None:
-        assert self._events is not None
-        connection, heard = self._events.connection, self._events.heard
-        self.submit(*self._want_sign(self.app))
-        if (
-            not await self._has_sign(self.app)
-            and self._events.connection == connection
-            and self._events.heard == heard
-        ):
-            self._events.drop(f"no event came within {2 * self._watch_s:g} s")
-
-    def _want_sign(self, app: str) -> tuple[str, str, Query]:
-        """What to ask for, so that ``app`` gets a sign of life."""
-        self._signs[app].clear()
-        return "POST", f"events/user/{SIGN_OF_LIFE}", {"application": app}
-
-    async def _has_sign(self, app: str) -> bool:
-        sign = self._signs[app]
-        try:
-            async with asyncio.timeout(2 * self._watch_s):
-                await sign.wait()
-        except TimeoutError:
-            await asyncio.sleep(LATE_S)  # we may have been held up ourselves, with it lying there
-        return sign.is_set()
 
     def _fence(self) -> None:
         if self._replaced or self._closed:

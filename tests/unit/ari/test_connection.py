@@ -27,7 +27,7 @@ from vsek.ari import (
     UnknownEvent,
 )
 from vsek.ari.backoff import Backoff
-from vsek.ari.client import SIGN_OF_LIFE
+from vsek.ari.watch import SIGN_OF_LIFE
 from vsek.ari.websocket import WebSocket
 from vsek.demo.events import eventually
 from vsek.demo.proxy import Proxy
