@@ -241,15 +241,16 @@ class Journal:
                 break
         return state, number, [e for e in self._entries() if e.number > number]
 
-    def between(self, last: int, following: int) -> Snapshot | None:
-        """The newest snapshot after entry ``last`` and before ``following``: where entries are
-        missing because the disk refused them, the one that took their place."""
-        for path in sorted(self.folder.glob("snapshot-*.bin"), reverse=True):
+    def between(self, last: int, following: int) -> list[Snapshot]:
+        """The snapshots after entry ``last`` and before ``following``, the newest last: where
+        entries are missing because the disk refused them, they took their place."""
+        found = []
+        for path in sorted(self.folder.glob("snapshot-*.bin")):
             if last < int(path.stem.partition("-")[2]) < following:
                 snapshot = self._read_snapshot(path)
                 if snapshot is not None:
-                    return snapshot
-        return None
+                    found.append(snapshot)
+        return found
 
     def newest_snapshot(self, shipped: int) -> tuple[int, bytes] | None:
         """The snapshot that :meth:`restore` would begin with, as its file stands on disk."""

@@ -79,14 +79,16 @@ def played_back(
 
     def bridge(state: State, last: int, following: int) -> State:
         """Entries that the disk refused are missing, even where the database lacks those before."""
-        snapshot = journal.between(last, following) if following > last + 1 else None
-        if snapshot is None:
-            return state
-        for missing in snapshot.unwritten:
-            if missing.number > shipped:
-                put(missing.records, missing.number)
-        snapshot.state.acd.rebuild()
-        return snapshot.state
+        snapshots = journal.between(last, following) if following > last + 1 else []
+        for snapshot in snapshots:
+            # The disk may have refused again before anything else was written.
+            for missing in snapshot.unwritten:
+                if missing.number > shipped:
+                    put(missing.records, missing.number)
+            state = snapshot.state
+        if snapshots:
+            state.acd.rebuild()
+        return state
 
     for entry in entries:
         state = bridge(state, number, entry.number)

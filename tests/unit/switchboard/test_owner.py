@@ -238,6 +238,30 @@ async def test_the_database_gets_what_the_disk_refused_even_if_we_die_before(
     assert Bench(tmp_path, shipped).records.got == first.records.got[-1:]
 
 
+async def test_a_disk_that_refuses_again_at_once_loses_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two snapshots then follow on each other, with nothing between them."""
+    first = await start(tmp_path)
+    real_write = os.write
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    for number in (1, 3):
+        monkeypatch.setattr("vsek.switchboard.journal.os.write", full)
+        first.switchboard.post(arrival(number))
+        assert first.journal.broken
+        monkeypatch.setattr("vsek.switchboard.journal.os.write", real_write)
+        first.clock.now += 5.0
+        first.switchboard.post(arrival(number + 1))
+        assert not first.journal.broken
+    first.journal.release()
+    second = Bench(tmp_path, shipped=0)
+    assert second.records.got == first.records.got
+    assert second.switchboard.state == first.switchboard.state
+
+
 async def test_a_restart_gives_the_database_what_it_lacks_and_no_more(tmp_path: Path) -> None:
     first = await start(tmp_path)
     first.switchboard.post(arrival(1))
