@@ -71,3 +71,25 @@ async def test_the_highest_rate_that_holds_is_found(limit: float) -> None:
     if 2.0 < limit < 150.0:
         assert limit - found <= max(1.0, 0.15 * limit)
     assert len(tried) == len(set(tried)) <= 13
+
+
+@pytest.mark.parametrize("before", [0.0, 2.0, 10.0, 79.7, 110.0, 150.0])
+@pytest.mark.parametrize("limit", [0.0, 2.0, 3.4, 31.0, 63.9, 80.0, 149.0, 500.0])
+async def test_what_was_found_before_changes_the_way_and_not_the_end(
+    limit: float, before: float
+) -> None:
+    async def holds(rate: float) -> bool:
+        return rate <= limit
+
+    assert await climb(holds, before) == await climb(holds)
+
+
+async def test_what_was_found_before_is_found_again_in_few_tries() -> None:
+    tried: list[float] = []
+
+    async def holds(rate: float) -> bool:
+        tried.append(rate)
+        return rate <= 80.0
+
+    assert await climb(holds, 79.7) == 79.8
+    assert tried == [48.0, 64.0, 85.0, 74.5, 79.8]

@@ -1,11 +1,13 @@
 """W4: how many calls a second?
 
 The rate is raised step by step until a call fails or the 99th percentile of caller's INVITE →
-agent's INVITE exceeds 100 ms; then the last step is halved twice.
+agent's INVITE exceeds 100 ms; then the last step is halved twice. Later rounds
+begin near what the one before found.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -24,12 +26,17 @@ _SHORT_SECONDS: Final = 3.0
 _FEWEST: Final = 50
 
 
-async def climb(holds: Callable[[float], Awaitable[bool]]) -> float:
-    """The highest rate that ``holds``, found with few tries; 0 if not even the lowest does."""
+async def climb(holds: Callable[[float], Awaitable[bool]], before: float | None = None) -> float:
+    """The highest rate that ``holds``, found with few tries; 0 if not even the lowest does.
+
+    ``before``: what was found before, which saves the steps that lead there. It is begun a step
+    below, since what has just begun to work does worse than what is at work.
+    """
+    first = _FIRST if before is None else max(0, bisect_right(_LADDER, before) - 2)
     good, bad = 0.0, 0.0
-    if await holds(_LADDER[_FIRST]):
-        good = _LADDER[_FIRST]
-        for rate in _LADDER[_FIRST + 1 :]:
+    if await holds(_LADDER[first]):
+        good = _LADDER[first]
+        for rate in _LADDER[first + 1 :]:
             if not await holds(rate):
                 bad = rate
                 break
@@ -37,8 +44,8 @@ async def climb(holds: Callable[[float], Awaitable[bool]]) -> float:
         else:
             return good
     else:
-        bad = _LADDER[_FIRST]
-        for rate in reversed(_LADDER[:_FIRST]):
+        bad = _LADDER[first]
+        for rate in reversed(_LADDER[:first]):
             if await holds(rate):
                 good = rate
                 break
@@ -90,7 +97,10 @@ class Capacity:
                 in_time = bool(found) and percentile(found, 0.99) <= _LIMIT_MS
                 return in_time and not seen[rate].failed
 
-            best = await climb(holds)
+            earlier = [
+                run.values["rate"] for run in case.runs if run.competitor is who and run.values
+            ]
+            best = await climb(holds, earlier[-1] if earlier else None)
             last = seen[best] if best else next(iter(seen.values()))
             run = last.run(who, number, {"rate": best}, len(seen))
             # The step that is told held; what failed above it is the question, not a fault.
