@@ -8,8 +8,10 @@ import os
 import random
 import signal
 import socket
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from vsek.errors import ServiceError
 
@@ -111,14 +113,20 @@ class Program:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free for UDP and TCP.
+_given: Final[deque[int]] = deque(maxlen=100)
 
-    Below the range from which the kernel takes ports for connections, so that nobody gets it by
-    chance before its owner has bound it.
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free for UDP and TCP, and that this process did not get just now.
+
+    Above the range from which the kernel takes ports for connections, and beside those of sound
+    (Asterisk's from 10,000 on, the telephones' from 20,000 on), so that nobody gets it by chance
+    before its owner has bound it.
     """
     for _ in range(200):
-        port = random.randrange(10_000, 20_000) & ~1  # noqa: S311 (no secret)
+        port = random.randrange(61_000, 65_000) & ~1  # noqa: S311 (no secret)
+        if port in _given:
+            continue
         try:
             with (
                 socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
@@ -129,5 +137,6 @@ def free_port() -> int:
                 udp.bind(("127.0.0.1", port))
         except OSError:
             continue
+        _given.append(port)
         return port
-    raise ServiceError("No free port between 10000 and 20000 on 127.0.0.1")
+    raise ServiceError("No free port between 61000 and 65000 on 127.0.0.1")
