@@ -65,8 +65,6 @@ def _cut(text: str, limit: int) -> str:
 
 def clean_line(text: str, limit: int = NAME_LIMIT) -> str:
     """One line: line breaks and runs of space become one space; cut at ``limit`` characters."""
-    if " " not in text and len(text) <= limit and text.isascii() and text.isprintable():
-        return text  # as all that is our own: some fifty words a call
     return _cut(_printable(text[: 20 * limit]), limit)
 
 
