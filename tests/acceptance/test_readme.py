@@ -18,14 +18,10 @@ from typing import IO, Any
 
 import pytest
 
+from vsek.embedded.servant import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 90.0
-
-
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Reader:
@@ -36,8 +32,8 @@ class Reader:
         self.text = text[text.index("## Your own client") : text.index("## Commands")]
         self.folder = folder
         self.ports = {
-            "5060": str(_free_port(socket.SOCK_DGRAM)),
-            "2525": str(_free_port(socket.SOCK_STREAM)),
+            "5060": str(free_port(socket.SOCK_DGRAM)),
+            "2525": str(free_port()),
         }
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.env = {**os.environ, "VSEK_DIR": str(folder / "run"), "PATH": path}

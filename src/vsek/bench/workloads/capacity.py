@@ -2,7 +2,7 @@
 
 The rate is raised step by step until a call fails or the 99th percentile of caller's INVITE →
 agent's INVITE exceeds 100 ms; then the last step is halved twice. Later rounds
-begin near what the one before found.
+begin near what those before found.
 """
 
 from __future__ import annotations
@@ -97,10 +97,7 @@ class Capacity:
                 in_time = bool(found) and percentile(found, 0.99) <= _LIMIT_MS
                 return in_time and not seen[rate].failed
 
-            earlier = [
-                run.values["rate"] for run in case.runs if run.competitor is who and run.values
-            ]
-            best = await climb(holds, earlier[-1] if earlier else None)
+            best = await climb(holds, middle(case, who, "rate"))
             last = seen[best] if best else next(iter(seen.values()))
             run = last.run(who, number, {"rate": best}, len(seen))
             # The step that is told held; what failed above it is the question, not a fault.
