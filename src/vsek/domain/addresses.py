@@ -9,6 +9,7 @@ in a number.
 from __future__ import annotations
 
 import re
+from binascii import a2b_qp
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -20,6 +21,7 @@ MOST = 64
 
 _SCHEME = re.compile(r"\s*(sips?|tel):", re.IGNORECASE)
 _AT_THE_END = re.compile(r"<([^<>\"]*)>\s*((?:;[^<>\"]*)?)\Z")
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -136,13 +138,13 @@ def _uri(text: str, params: dict[str, str], name: str) -> Address | None:
     kind = scheme[1].lower()
     rest, _, asked = text[scheme.end() :].strip().partition("?")
     headers = {
-        key.lower(): unquote(value, errors="replace")
+        key.lower(): decoded(value)
         for key, _, value in (pair.partition("=") for pair in asked.split("&"))
         if key
     }
     if kind == "tel":
         number, _, options = rest.partition(";")
-        return Address(kind, _decoded(number), "", _params(options), headers, params, name)
+        return Address(kind, decoded(number).strip(), "", _params(options), headers, params, name)
     user, at, place = rest.partition("@")
     if not at:
         user, place = "", rest  # a host alone
@@ -150,11 +152,18 @@ def _uri(text: str, params: dict[str, str], name: str) -> Address | None:
     number, _, inner = user.partition(";")
     number, _, _password = number.partition(":")
     uri_params = _params(inner) | _params(options)
-    return Address(kind, _decoded(number), host.strip(), uri_params, headers, params, name)
+    return Address(kind, decoded(number).strip(), host.strip(), uri_params, headers, params, name)
 
 
-def _decoded(user: str) -> str:
-    return unquote(user, errors="replace").strip()
+def decoded(text: str) -> str:
+    """``text`` without percent escapes; what is not UTF-8 in them is replaced."""
+    if "%" not in text:
+        return text
+    # Whole escapes are those of quoted-printable with another sign, which are read in one step;
+    # unquote takes many for each of them.
+    if "=" not in text and text.isascii() and not _NO_ESCAPE.search(text):
+        return a2b_qp(text.replace("%", "=")).decode("utf-8", "replace")
+    return unquote(text, errors="replace")
 
 
 def _params(text: str) -> dict[str, str]:
@@ -166,5 +175,5 @@ def _params(text: str) -> dict[str, str]:
         key = key.strip().lower()
         if key and len(found) < MOST:
             # The first of a name counts.
-            found.setdefault(key, unquote(value.strip().strip('"'), errors="replace"))
+            found.setdefault(key, decoded(value.strip().strip('"')))
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsek.domain.addresses import MOST, Address, parse
+from vsek.domain.addresses import MOST, Address, decoded, parse
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,16 @@ def test_a_flood_is_read_in_part() -> None:
 def test_nothing_fails(header: str) -> None:
     for address in parse(header):
         assert address.scheme in ("sip", "sips", "tel")
+
+
+_ESCAPES = st.sampled_from(
+    [
+        *("%", "%2B", "%c3%9f", "%C3", "%FF", "%25", "%3D", "%2", "%0A", "%00", "=", "==", "=41"),
+        *("_", "a", "B", "9", " ", "\t", "\n", "\r\n", "\x00", "ß", "€", "\udcff", "\U0001f600"),
+    ]
+)
+
+
+@given(st.one_of(st.lists(_ESCAPES, max_size=12).map("".join), st.text()))
+def test_escapes_are_undone_as_by_urllib(text: str) -> None:
+    assert decoded(text) == unquote(text, errors="replace")
