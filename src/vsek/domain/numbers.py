@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from urllib.parse import unquote
+from typing import NamedTuple
 
 import phonenumbers
 
-from vsek.domain.addresses import Address
+from vsek.domain.addresses import Address, decoded
 from vsek.domain.text import clean_line
 
 NUMBER_LIMIT = 64
 BLOCK = "*"
-KEPT = 4096
-"""So many results are kept: one call asks five times, mostly for the same numbers as others."""
 """Stands at the end of a block of numbers, for any digits or none: ``+4930123*``."""
+KEPT = 4096
+"""So many results are kept: the same few numbers are called all day, and a call names each of its
+numbers several times."""
 _WITHHELD = frozenset(
     {
         "anonymous",
@@ -39,6 +40,8 @@ _SCHEME = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
 _DIALABLE = re.compile(r"\+?\(?[0-9][0-9().\-/ ]*\Z")
 _SEPARATORS = re.compile(r"[().\-/ ]+")
 _DIGITS = re.compile(r"\+?[0-9*#]{1,32}\Z")
+_INTERNATIONAL = re.compile(r"\+[1-9][0-9]{3,14}\Z")
+_CONTEXT = re.compile(r"\+[1-9][0-9]{0,14}\Z")
 _SHOW_OR_HIDE = re.compile(r"\A(?:[*#]31[*#])+(?=[+0-9])")
 """By which a telephone shows or hides its own number; networks leave it in at times."""
 _LETTERS = re.compile(r"\+?[0-9][0-9A-Za-z().\-/ ]*\Z")
@@ -47,17 +50,70 @@ _INTERNAL_LIMIT = 4
 _LOCAL_LIMIT = 9
 """Digits of the longest local number."""
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212\uff0d", "-"))
+_COUNTRIES = frozenset(phonenumbers.SUPPORTED_REGIONS)
+
+
+class _Plan(NamedTuple):
+    """What is said of all numbers of a calling code."""
+
+    begins: int
+    """Where in E.164 the national number begins."""
+    prefix: re.Pattern[str]
+    """Where a national number begins like this, it is rewritten."""
+    lengths: frozenset[int]
+    """Digits that national numbers may have."""
+
+
+def _calling_code(digits: str) -> tuple[str, str]:
+    """The calling code with which ``digits`` begin, and its main country; empty: of none."""
+    for length in (1, 2, 3):
+        code = digits[:length]
+        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code))
+        if regions:
+            return code, str(regions[0])
+    return "", ""
+
+
+@lru_cache(1000)
+def _plan(start: str) -> _Plan | None:
+    """The plan of the calling code with which the three digits ``start`` begin, if there is one."""
+    code, region = _calling_code(start)
+    if not code:
+        return None
+    said = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    if said is None or said.general_desc is None:
+        return None
+    general = said.general_desc
+    return _Plan(
+        1 + len(code),
+        re.compile(said.national_prefix_for_parsing or "(?!)"),
+        frozenset((*general.possible_length, *general.possible_length_local_only)),
+    )
+
+
+def _in_plan(text: str) -> bool:
+    """Whether ``text`` is a possible number in E.164 that :func:`_e164` would leave as it is.
+
+    That is so for nearly all callers, and takes a small part of the time: all depends on how long
+    the national number is, and whether it begins like one that is rewritten. No tells nothing.
+    """
+    if not _INTERNATIONAL.match(text):
+        return False
+    plan = _plan(text[1:4])
+    if plan is None:
+        return False
+    national = text[plan.begins :]
+    return len(national) in plan.lengths and not plan.prefix.match(national)
 
 
 def _user_part(text: str) -> str:
     """The number inside a SIP or tel URI, percent escapes undone."""
     scheme = _SCHEME.match(text)
     if scheme:
-        text = unquote(text[scheme.end() :]).split("@", 1)[0].split(";", 1)[0]
+        text = decoded(text[scheme.end() :]).split("@", 1)[0].split(";", 1)[0]
     return _SHOW_OR_HIDE.sub("", text.strip())
 
 
-# The same few numbers are called all day, and each call names them and its caller several times.
 def _e164(digits: str, country: str) -> str | None:
     explicit = digits.startswith("+")
     try:
@@ -91,6 +147,8 @@ def normalise(raw: str, country: str = "DE", area: str = "") -> str:
     ``area`` is the area code (without the zero before it) for numbers in local form, such as
     ``1234567``; without it those stay as they are.
     """
+    if _in_plan(raw):
+        return raw
     text = clean_line(_user_part(clean_line(raw, 4 * NUMBER_LIMIT)), NUMBER_LIMIT)
     text = text.translate(_DASHES)
     if not text or text.lower() in _WITHHELD:
@@ -128,6 +186,8 @@ def number_of(address: Address, country: str = "DE", area: str = "") -> str:
     A local number with ``phone-context=+49…`` (RFC 3966, 5.1.5) is read there.
     """
     context = address.uri_params.get("phone-context") or address.params.get("phone-context", "")
+    if not context:
+        return normalise(address.user, country, area)
     context = _SEPARATORS.sub("", context)
     digits = _SEPARATORS.sub("", address.user)
     region = _region(context)
@@ -141,13 +201,7 @@ def number_of(address: Address, country: str = "DE", area: str = "") -> str:
 
 def _region(context: str) -> str:
     """The country of an international prefix, such as ``+49`` or ``+49 30``; empty: of none."""
-    if not re.match(r"\+[1-9][0-9]{0,14}\Z", context):
-        return ""
-    for length in (1, 2, 3):
-        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(context[1 : 1 + length]))
-        if regions:
-            return str(regions[0])
-    return ""
+    return _calling_code(context[1:])[1] if _CONTEXT.match(context) else ""
 
 
 def block(raw: str, country: str = "DE", area: str = "") -> str:
@@ -204,7 +258,7 @@ def from_letters(text: str, country: str = "DE") -> str:
 
 def is_e164(number: str) -> bool:
     """Whether ``number`` is in the international form that :func:`normalise` gives."""
-    return re.match(r"\+[1-9][0-9]{3,14}\Z", number) is not None
+    return _INTERNATIONAL.match(number) is not None
 
 
 def is_dialable(number: str) -> bool:
@@ -231,4 +285,4 @@ def display(number: str) -> str:
 
 def countries() -> frozenset[str]:
     """Countries that :func:`normalise` knows."""
-    return frozenset(phonenumbers.SUPPORTED_REGIONS)
+    return _COUNTRIES

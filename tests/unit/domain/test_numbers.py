@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,6 +178,37 @@ def test_normalising_twice_changes_nothing(raw: str, country: str) -> None:
     assert len(once) <= 64
     assert block(block(raw, country), country) == block(raw, country)
     assert from_letters(raw, country) in ("", normalise(from_letters(raw, country)))
+
+
+_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+
+
+def _by_the_library(number: str) -> str:
+    """What phonenumbers makes of a number in international form; the same, if nothing."""
+    try:
+        read = phonenumbers.parse(number, None)
+        if phonenumbers.is_possible_number(read):
+            written = phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)
+            if is_e164(written) and phonenumbers.parse(written, None) == read:
+                return written
+    except phonenumbers.NumberParseException:
+        pass
+    return number
+
+
+def test_every_countrys_numbers_are_read_as_by_the_library() -> None:
+    """Any first digit and length: among them national prefixes, which the library takes away or
+    rewrites, Italy's zeros, and lengths that a country does not have."""
+    for code in [*_CODES, 0, 21, 210, 999]:
+        for length in range(1, 16 - len(str(code))):
+            for first in range(10):
+                number = f"+{code}{first}{'5231046789521304'[: length - 1]}"
+                assert normalise(number) == _by_the_library(number)
+
+
+@given(st.sampled_from(_CODES), st.text("0123456789", max_size=16))
+def test_any_number_is_read_as_by_the_library(code: int, digits: str) -> None:
+    assert normalise(f"+{code}{digits}") == _by_the_library(f"+{code}{digits}")
 
 
 def test_kinds_of_numbers() -> None:
