@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +63,18 @@ def test_the_area_code_of_the_house_is_for_numbers_in_local_form_alone() -> None
         assert arrived.dids == (number,), dialled
 
 
+def test_what_was_read_for_one_trunk_does_not_count_for_another() -> None:
+    house = Reader("DE", "30")
+    for said, number in (
+        ({}, D),
+        ({"area": "40"}, "+4940123456"),
+        ({"country": "at", "area": "1"}, "+431123456"),
+        ({"area": "x"}, D),
+    ):
+        arrived = house.read(CallId("c"), ChannelId("1.1"), {"did": "123456", **said})
+        assert arrived.dids == (number,), said
+
+
 @pytest.mark.parametrize(
     ("values", "number", "withheld"),
     [
@@ -84,6 +98,10 @@ def test_the_area_code_of_the_house_is_for_numbers_in_local_form_alone() -> None
         ({"sender": '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1'}, "", True),
         ({"sender": "<sip:unavailable@unknown.invalid>"}, "+4930555000", False),
         ({"sender": '"anonymous" <sip:+4930555000@x>'}, "+4930555000", False),
+        ({"sender": "<sip:%41nonymous@x>"}, "", True),
+        ({"sender": "<sip:Bloc\u212aed@x>"}, "", True),
+        ({"sender": "<sip:+4930555000@Withheld.invalid>", "privacy": "none"}, "+4930555000", False),
+        ({"sender": "anonymous"}, "+4930555000", False),
     ],
 )
 def test_the_caller(values: dict[str, str], number: str, withheld: bool) -> None:
@@ -135,6 +153,7 @@ def test_asterisks_word_for_the_reason_goes_first() -> None:
 def test_a_loop_and_a_call_of_ours() -> None:
     assert read(did=D, div=f"<sip:{D}@x>").loop == "came_back"
     assert read(did=D, div="<sip:+49301@x>", hops="11").loop == "too_many_hops"
+    assert read(did=D, hops="11").loop == "too_many_hops"
     assert read(did=D, hops="-1").loop == ""
     assert read(did=D, ours=" 261122-062201-abcdef\n").our_call == "261122-062201-abcdef"
 
@@ -146,6 +165,25 @@ def test_values_of_arguments() -> None:
         "x": "",
         "bad": "\ufffd",
     }
+    assert values_of([]) == {}
+
+
+_ARGUMENTS = st.lists(
+    st.lists(
+        st.sampled_from(["a", "k", "=", "%3D", "%0A", "\n", "%", "%C3", "%A9", "ß", "\udcff", "4"]),
+        max_size=6,
+    ).map("".join),
+    max_size=5,
+)
+
+
+@given(_ARGUMENTS)
+def test_each_argument_is_decoded_by_itself(arguments: list[str]) -> None:
+    expected: dict[str, str] = {}
+    for key, _, value in (argument.partition("=") for argument in arguments):
+        expected.setdefault(key, unquote(value, errors="replace"))
+    found = values_of(iter(arguments))
+    assert list(found.items()) == list(expected.items())
 
 
 _KEYS = st.sampled_from(
