@@ -356,9 +356,14 @@ class Client(Resources, EventCallbacks):
         *,
         lane: str = "",
         deadline_s: float | None = None,
+        at_once: bool = False,
     ) -> None:
         """As :meth:`submit`, for who sends thousands: ``done`` is called with the reply, or with
-        the error, as soon as it is read, without a future and a turn of the loop in between."""
+        the error, as soon as it is read, without a future and a turn of the loop in between.
+
+        Commands that events cause leave when all events of that read were told; ``at_once`` does
+        not wait for that.
+        """
         commands = self._commands
         if not commands or self._closed:
             closed = AriClosed("the client was closed")
@@ -368,6 +373,9 @@ class Client(Resources, EventCallbacks):
         if self._in_turn is not None:
             self._in_turn.append(socket)
         socket.send(method, uri, query, body, deadline_s or self.deadline_s, done)
+        if at_once and self._in_turn is not None:
+            socket.flush()
+            socket.gather()
 
     async def http(
         self,

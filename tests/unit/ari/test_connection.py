@@ -27,6 +27,7 @@ from vsek.ari import (
     UnknownEvent,
 )
 from vsek.ari.backoff import Backoff
+from vsek.ari.connection import promise
 from vsek.ari.watch import SIGN_OF_LIFE
 from vsek.ari.websocket import WebSocket
 from vsek.demo.events import eventually
@@ -66,12 +67,8 @@ async def test_sockets_names_and_login(peer: Peer, make_client: MakeClient) -> N
     assert {c.query["subscribeAll"] for c in peer.connections} == {"false"}
 
 
-@pytest.mark.parametrize("lanes", [("a", "d", "a"), ("d", "a", "d")])
-async def test_of_what_an_event_causes_the_first_leaves_first(
-    peer: Peer, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, lanes: tuple[str, ...]
-) -> None:
-    """Whichever socket it is for; all that goes over one socket leaves with one write."""
-    client = await make_client(command_sockets=2)
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The URIs of each write, from now on."""
     written: list[list[str]] = []
     send = WebSocket.send
 
@@ -81,6 +78,16 @@ async def test_of_what_an_event_causes_the_first_leaves_first(
         send(socket, texts)
 
     monkeypatch.setattr(WebSocket, "send", note)
+    return written
+
+
+@pytest.mark.parametrize("lanes", [("a", "d", "a"), ("d", "a", "d")])
+async def test_of_what_an_event_causes_the_first_leaves_first(
+    peer: Peer, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, lanes: tuple[str, ...]
+) -> None:
+    """Whichever socket it is for; all that goes over one socket leaves with one write."""
+    client = await make_client(command_sockets=2)
+    written = writes(monkeypatch)
     done: list[asyncio.Future[Any]] = []
 
     def answer(_: Event) -> None:
@@ -93,6 +100,27 @@ async def test_of_what_an_event_causes_the_first_leaves_first(
     await asyncio.gather(*done)
     first, second, _ = lanes
     assert written == [[first, first], [second]]
+
+
+async def test_what_is_in_a_hurry_does_not_wait_for_the_rest_of_its_read(
+    peer: Peer, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it overtake what was submitted before on the same socket."""
+    client = await make_client(command_sockets=2)
+    written = writes(monkeypatch)
+    futures = [promise() for _ in range(4)]
+    seen: list[list[str]] = []
+
+    def answer(_: Event) -> None:
+        for lane, hurry, promised in zip("adaa", (0, 1, 1, 0), futures, strict=True):
+            client.send("POST", lane, None, None, promised[1], lane=lane, at_once=bool(hurry))
+        seen.extend(written)
+
+    client.on_any_event(answer)
+    await peer.live("vsek").event("Anything")
+    await asyncio.gather(*(future for future, _ in futures))
+    assert seen == [["d"], ["a", "a"]]
+    assert written == [*seen, ["a"]]
 
 
 async def test_one_lane_keeps_its_order_on_one_socket(peer: Peer, make_client: MakeClient) -> None:

@@ -11,6 +11,7 @@ from vsek.ari.errors import AriDisconnected, AriError, AriTimeout
 from vsek.ari.protocol import Query, Reply
 from vsek.call import effects as do
 from vsek.call.events import CommandFailed
+from vsek.demo.events import eventually
 from vsek.domain.ids import AgentId, CallId, ChannelId
 from vsek.switchboard.commands import AriCommander
 
@@ -26,6 +27,7 @@ def reply(status: int, body: Any) -> Reply:
 class Asterisk:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, Any, Any, str]] = []
+        self.hurried: list[bool] = []
         self.done: Callable[[Reply | AriError], None]
 
     def send(
@@ -37,8 +39,10 @@ class Asterisk:
         done: Callable[[Reply | AriError], None],
         *,
         lane: str = "",
+        at_once: bool = False,
     ) -> None:
         self.requests.append((method, uri, query, body, lane))
+        self.hurried.append(at_once)
         self.done = done
 
 
@@ -140,6 +144,68 @@ async def test_a_leg_shows_the_client_and_takes_the_callers_codecs() -> None:
     }
     assert "Meyer & Co" in body["variables"].values()
     assert "+49301" in body["variables"].values()
+
+
+RING = do.Ring(CALL, CALLER)
+BRIDGE = do.CreateBridge(CALL, CALLER, "vsekcall-call")
+DIAL = do.Dial(CALL, LEG, 30)
+
+
+def uris(bench: Bench) -> list[str]:
+    return [uri for _, uri, *_ in bench.asterisk.requests]
+
+
+async def test_what_else_a_call_wants_stands_back_until_the_telephone_was_dialled() -> None:
+    bench = Bench()
+    for command in (CREATE, RING, BRIDGE):
+        bench.commander.send(command)
+    assert uris(bench) == ["channels/create"]
+    other = do.Ring(CallId("other"), ChannelId("pbx-1700000000.2"))
+    bench.commander.send(other)
+    bench.commander.send(DIAL)
+    ring, bridge = f"channels/{CALLER}/ring", "bridges/vsekcall-call"
+    made, dialled = "channels/create", f"channels/{LEG}/dial"
+    assert uris(bench) == [made, f"channels/{other.channel_id}/ring", dialled, ring, bridge]
+    assert bench.asterisk.hurried == [True, False, True, False, False]
+    assert bench.commander.sent == 5
+    bench.commander.send(do.Answer(CALL, CALLER))
+    assert uris(bench)[-1] == f"channels/{CALLER}/answer"
+
+
+async def test_a_leg_that_comes_to_nothing_holds_nobody_up() -> None:
+    bench = Bench()
+    bench.commander.send(CREATE)
+    bench.commander.send(RING)
+
+    async def rung() -> bool | None:
+        return len(uris(bench)) == 2 or None
+
+    await eventually(rung, "the caller hears it ring")
+    bench.commander.send(BRIDGE)
+    assert uris(bench)[1:] == [f"channels/{CALLER}/ring", "bridges/vsekcall-call"]
+
+
+async def test_with_the_next_leg_what_waited_for_the_one_before_goes_out() -> None:
+    bench = Bench()
+    bench.commander.send(CREATE)
+    bench.commander.send(RING)
+    bench.commander.send(CREATE)
+    bench.commander.send(BRIDGE)
+    assert uris(bench) == ["channels/create", "channels/create", f"channels/{CALLER}/ring"]
+    bench.commander.send(DIAL)
+    assert uris(bench)[3:] == [f"channels/{LEG}/dial", "bridges/vsekcall-call"]
+
+
+async def test_what_waits_when_the_connection_is_lost_is_dropped() -> None:
+    bench = Bench()
+    bench.commander.send(CREATE)
+    bench.commander.send(RING)
+    bench.commander.connected = False
+    bench.commander.connected = True
+    assert bench.commander.dropped == 1
+    bench.commander.send(BRIDGE)
+    bench.commander.send(DIAL)
+    assert uris(bench)[1:] == ["bridges/vsekcall-call", f"channels/{LEG}/dial"]
 
 
 FORWARD = ChannelId("vsekcall-call-f1")
