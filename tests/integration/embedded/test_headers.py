@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
-from tests.integration.embedded.conftest import Watcher, alive
+from tests.integration.embedded.conftest import Watcher, alive, get
 
 from vsek.ari import Client, events
 from vsek.demo.caller import Caller
+from vsek.demo.events import eventually
 from vsek.demo.sipmessage import Dial
 from vsek.domain.ids import CallId, ChannelId
+from vsek.embedded import packages
 from vsek.embedded.asterisk import PrivateAsterisk
+from vsek.embedded.servant import run_as, unprivileged
 from vsek.switchboard.arrival import Reader, values_of
 
 _DIVERSION = "<sip:{}@forwarder.invalid>;reason=unconditional;counter=1"
@@ -132,6 +138,63 @@ async def test_headers_arrive_as_they_were_sent(
             assert value or not got, (dial, name, got)
         assert len(told.get("reason", "")) <= 40
         assert len(told.get("privacy", "")) <= 100
+
+
+# A number of + and digits says all itself.
+_PLAIN = ("+4930123", "+493012345678901", "+4930123;npdi", "+4930123;phone-context=+43", "%2B4930")
+_MORE = (
+    *("4930123", "030123", "123456;phone-context=+4930", "*31#030", "a,b", "0800FLOWERS"),
+    *("+4930-123", "+4930%20", "++4930", "+49+30", "+49301234567890123", "+a", "%22+4930"),
+    *("+4930%29%3A", "%29%3A2%3A5", "+4930%29%3A0%3A0", "+(49)30"),
+)
+
+
+async def test_the_request_uri_is_told_where_it_says_more_than_the_number(
+    asterisk: PrivateAsterisk, client: Client, watcher: Watcher
+) -> None:
+    for number in (*_PLAIN, *_MORE):
+        told = await _told(asterisk, client, watcher, Dial(number))
+        did = unquote(number.split(";")[0])
+        assert told["did"] == did
+        uri = told.get("uri", "")
+        assert bool(uri) == (number in _MORE), (number, told)
+        if uri:
+            assert unquote(uri).startswith(f"sip:{did}"), (number, uri)
+            assert ("phone-context" in uri) == ("phone-context" in number)
+
+
+async def test_a_plain_call_takes_few_steps(
+    asterisk: PrivateAsterisk, client: Client, watcher: Watcher
+) -> None:
+    """Each publishes a snapshot of the channel to all who listen."""
+    prefix = await asyncio.to_thread(packages.ensure, ["servers"])
+    etc = asterisk.home / "etc" / "asterisk.conf"
+    command = "logger add channel steps verbose(3)"
+    await run_as(unprivileged(), prefix.tool("asterisk"), ["-C", etc, "-rx", command])
+    log = asterisk.log_folder / "steps"
+
+    async def steps(dial: Dial) -> int:
+        async with await Caller.dial(("127.0.0.1", asterisk.sip_port), dial) as caller:
+            channel = (await watcher.next(events.StasisStart)).channel
+            await client.http("DELETE", f"channels/{channel.id}")
+            await caller.wait_ended()
+
+        async def logged() -> int | None:
+            text = await asyncio.to_thread(log.read_text, errors="replace")
+            taken = re.findall(rf'Executing .*?\] (\w+)\("{re.escape(channel.name)}"', text)
+            return taken.index("Stasis") + 1 if "Stasis" in taken else None
+
+        return await eventually(logged, "the steps of a call in the log")
+
+    await steps(Dial("+4930123"))  # starts the watch
+
+    async def watched() -> bool | None:
+        found = (await get(client, "asterisk/variable", variable="VSEK_WATCH"))["value"]
+        return True if int(found or 0) else None
+
+    await eventually(watched, "the watch")
+    assert await steps(Dial("+4930123", name="Anna")) <= 14
+    assert await steps(Dial("030123", name="Anna")) <= 17
 
 
 async def test_a_header_is_never_executed(

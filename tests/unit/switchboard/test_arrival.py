@@ -49,6 +49,22 @@ def test_numbers_called(values: dict[str, str], dids: tuple[str, ...]) -> None:
     assert read(**values).dids == dids
 
 
+@given(
+    st.from_regex(r"\A\+[0-9]{0,15}\Z"),
+    st.sampled_from(["", ";npdi;rn=+49199123", ";phone-context=+43", ":secret", ";isub=1"]),
+    st.sampled_from(["sip:{}@x;user=phone", "sips:{}@x", "tel:{}"]),
+    st.sampled_from(["", "1"]),
+)
+def test_of_a_plain_number_the_request_uri_says_nothing_more(
+    number: str, behind: str, scheme: str, registered: str
+) -> None:
+    """The dialplan leaves it out."""
+    uri = scheme.format(number + ("" if "tel:" in scheme and ":" in behind else behind))
+    more = {"to": "<sip:030123456@x>", "div": f"<sip:{number}@x>", "reg": registered}
+    assert read(did=number, uri=uri, **more) == read(did=number, **more)
+    assert read(did=number, uri="", **more) == read(did=number, **more)
+
+
 def test_the_area_code_of_the_house_is_for_numbers_in_local_form_alone() -> None:
     house = Reader("DE", "30")
     for dialled, number in {
