@@ -159,10 +159,17 @@ def drop_leg(desk: Desk, call: Call, leg: Leg, reason: str) -> None:
         desk.do(do.HangupLeg(call.call_id, leg.channel_id, reason))
 
 
+def bridge_name(call: Call, number: int) -> str:
+    """Each bridge of a call has its own: Asterisk dissolves a bridge when it comes to it, and one
+    of the same name would not be made before."""
+    return f"{OURS}{call.call_id}" if number == 1 else f"{OURS}{call.call_id}-{number}"
+
+
 def bridge(desk: Desk, call: Call) -> None:
     """Have the bridge in which the caller will talk."""
     if not call.bridge_id:
-        call.bridge_id = f"{OURS}{call.call_id}"
+        call.bridges += 1
+        call.bridge_id = bridge_name(call, call.bridges)
         desk.do(do.CreateBridge(call.call_id, call.channel_id, call.bridge_id))
 
 

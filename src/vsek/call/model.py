@@ -233,6 +233,8 @@ class Call(msgspec.Struct):
     dialled: tuple[str, ...] = ()
     """Numbers of the client's that were rung for this call: once each."""
     bridge_id: str = ""
+    bridges: int = 0
+    """How many were made for it."""
     legs: dict[ChannelId, Leg] = {}
     leg_id: ChannelId | None = None
     """The leg of the current offer, later of the agent who talks."""

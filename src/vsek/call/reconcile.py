@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vsek.call import effects as do
-from vsek.call.desk import Desk, forget_forward, forget_if_empty, play
+from vsek.call.desk import Desk, bridge_name, forget_forward, forget_if_empty, play
 from vsek.call.events import Reconciled
 from vsek.call.fallback import remember
 from vsek.call.model import IN_A_GAP, Asking, Call, Forward, Leg, LegStage
@@ -69,9 +69,7 @@ def _remove_strays(desk: Desk, world: Reconciled, known: set[ChannelId]) -> None
     bridges = {call.bridge_id for call in state.calls.values() if call.stage is not Stage.ENDED}
     for bridge_id in world.bridges:
         if bridge_id.startswith(OURS) and bridge_id not in bridges:
-            # In the lane of its call, or it could hit the next bridge of the same name.
-            owner = CallId(bridge_id.removeprefix(OURS))
-            desk.do(do.DestroyBridge(owner, ChannelId(""), bridge_id))
+            desk.do(do.DestroyBridge(NO_CALL, ChannelId(""), bridge_id))
 
 
 def _clear_the_way(desk: Desk, call: Call, world: Reconciled) -> None:
@@ -208,11 +206,10 @@ def _start_again(desk: Desk, call: Call) -> None:
 
 def _leave_bridge(desk: Desk, call: Call, world: Reconciled) -> None:
     """The agent was lost, and the end of the bridge in which the caller is left got lost too."""
-    bridge_id = f"{OURS}{call.call_id}"
-    if call.channel_id in world.bridges.get(bridge_id, ()):
-        desk.do(do.DestroyBridge(call.call_id, call.channel_id, bridge_id))
-        if call.bridge_id:
-            desk.do(do.CreateBridge(call.call_id, call.channel_id, bridge_id))
+    for number in range(1, call.bridges + 1):
+        bridge_id = bridge_name(call, number)
+        if bridge_id != call.bridge_id and call.channel_id in world.bridges.get(bridge_id, ()):
+            desk.do(do.DestroyBridge(call.call_id, call.channel_id, bridge_id))
 
 
 def _resume_waiting(desk: Desk, call: Call) -> None:

@@ -68,6 +68,8 @@ class Asterisk:
     def __init__(self) -> None:
         self.channels: dict[ChannelId, Channel] = {}
         self.bridges: dict[str, list[ChannelId]] = {}
+        self.dissolving: set[str] = set()
+        """Bridges that are not there any more; their names are, for as long as Asterisk likes."""
         self.registered: set[AgentId] = set()
         self.stored: set[str] = set()
         self.media: dict[str, str] = {}
@@ -181,6 +183,7 @@ class Asterisk:
                 self._write_ledger(channel_id, channel, Served.NOBODY)
         self.channels.clear()
         self.bridges.clear()
+        self.dissolving.clear()
         self.events.clear()
 
     # Commands
@@ -191,7 +194,7 @@ class Asterisk:
             case do.CreateLeg() | do.CreateForward():
                 return self._create(command)
             case do.CreateBridge():
-                if command.bridge_id in self.bridges:
+                if command.bridge_id in self.bridges or command.bridge_id in self.dissolving:
                     return 409
                 self.bridges[command.bridge_id] = []
                 return 200
@@ -255,6 +258,7 @@ class Asterisk:
 
     def _destroy(self, bridge_id: str) -> int:
         members = self.bridges.pop(bridge_id, None)
+        self.dissolving.add(bridge_id)
         for member in members or ():
             self.channels[member].bridge = ""
         return 404 if members is None else 204

@@ -365,7 +365,7 @@ def test_strays_are_cleared_away_and_others_left_alone() -> None:
     effects = made.decide(made.picture)
     assert commands(effects) == [
         do.HangupStray(CallId(""), ChannelId("vsekcall-old.1")),
-        do.DestroyBridge(CallId("old"), ChannelId(""), "vsekcall-old"),
+        do.DestroyBridge(CallId(""), ChannelId(""), "vsekcall-old"),
     ]
 
 
