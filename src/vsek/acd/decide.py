@@ -36,6 +36,12 @@ PARK_MIN_S = 1.0
 """Who did not take an offer is parked at least this long, whatever the rules say: the only agent
 there is would otherwise be rung again at once, in a tight loop if the softphone is broken."""
 
+RING_TIMER = "acd:ring:"
+"""How the names of the timers begin that end an offer; the agent's id follows."""
+
+_HALTED_S = 1.0
+"""How often an offer is looked at that should be over, while nobody can see what becomes of it."""
+
 _TIMER_OF = {AgentState.OFFERED: "ring", AgentState.WRAP_UP: "wrap", AgentState.PARKED: "park"}
 _DUE = {
     AgentState.OFFERED: AgentInput.RING_DUE,
@@ -100,12 +106,12 @@ class _Step(Waits):
                 self._queue(event)
             case ev.CallLeft(call_id, served):
                 self._left(call_id, served)
-            case ev.OfferAccepted(offer_id):
-                self._offer_ended(offer_id, AgentInput.ACCEPTED, "")
-            case ev.OfferFailed(offer_id, failure):
-                self._offer_ended(offer_id, AgentInput.OFFER_FAILED, failure)
+            case ev.OfferAccepted() | ev.OfferFailed() | ev.OfferDelayed():
+                self._hear_of_offer(event)
             case ev.AgentReleased(call_id, agent_id, cut):
                 self._released(call_id, agent_id, cut)
+            case ev.Halted(halted):
+                self._halt(halted)
             case ev.TimerDue(name, generation):
                 self._due(name, generation)
             case ev.RulesChanged(rules):
@@ -116,7 +122,7 @@ class _Step(Waits):
     def match(self) -> None:
         """Offer calls to agents until nobody who is ready may take a call that waits."""
         acd = self.acd
-        while acd.unmatched_calls or acd.unmatched_agents:
+        while (acd.unmatched_calls or acd.unmatched_agents) and not acd.halted:
             line_up(acd, self.now)
             waiting = list(acd.unmatched_calls)
             while (pair := next_pair(acd, self.now)) is not None:
@@ -237,11 +243,19 @@ class _Step(Waits):
         if agent_id is not None:
             self._move(self.acd.agents[agent_id], AgentInput.CALLER_LEFT)
 
-    def _offer_ended(self, offer_id: OfferId, what: AgentInput, failure: str) -> None:
-        agent_id = self.acd.offers.get(offer_id)
+    def _hear_of_offer(self, event: ev.OfferAccepted | ev.OfferFailed | ev.OfferDelayed) -> None:
+        agent_id = self.acd.offers.get(event.offer_id)
         if agent_id is None:
             return  # taken back before
-        self._move(self.acd.agents[agent_id], what, failure)
+        agent = self.acd.agents[agent_id]
+        match event:
+            case ev.OfferAccepted():
+                self._move(agent, AgentInput.ACCEPTED)
+            case ev.OfferFailed(_, failure):
+                self._move(agent, AgentInput.OFFER_FAILED, failure)
+            case ev.OfferDelayed():
+                self.cancel_timer(agent)
+                self._set_timer(agent, self.acd.rules.ring_timeout_s)
 
     def _released(self, call_id: CallId, agent_id: AgentId, cut: bool) -> None:
         agent = self.acd.agents.get(agent_id)
@@ -262,7 +276,19 @@ class _Step(Waits):
         if (agent.timer.name, agent.timer.generation) != (name, generation):
             return
         agent.timer = None
-        self._move(agent, _DUE[agent.state])
+        if agent.state is AgentState.OFFERED and self.acd.halted:
+            self._set_timer(agent, _HALTED_S)
+        else:
+            self._move(agent, _DUE[agent.state])
+
+    def _halt(self, halted: bool) -> None:
+        acd = self.acd
+        if acd.halted and not halted:
+            # Who came free meanwhile is noted, unless a restart lay between; so is who waits.
+            for call in list(acd.calls.values()):
+                if call.state is CallState.WAITING:
+                    self.look_again(call)
+        acd.halted = halted
 
     def _change_rules(self, rules: Rules) -> None:
         acd, old = self.acd, self.acd.rules

@@ -18,7 +18,8 @@ class OfferFailure(StrEnum):
     UNREACHABLE = "unreachable"
     """The agent's softphone could not be reached."""
     LOST = "lost"
-    """The agent's leg vanished while nobody looked: the agent is not to blame."""
+    """The agent's leg vanished while nobody looked, or was not made in time: the agent is not to
+    blame."""
     FAILED = "failed"
     """Asterisk could not do what was asked."""
 
@@ -101,6 +102,13 @@ class OfferFailed(msgspec.Struct, frozen=True, tag=True):
     reason: OfferFailure
 
 
+class OfferDelayed(msgspec.Struct, frozen=True, tag=True):
+    """The telephone is asked to ring only now, or not yet: the ring timeout counts from now on.
+    Ignored when the offer is over."""
+
+    offer_id: OfferId
+
+
 class AgentReleased(msgspec.Struct, frozen=True, tag=True):
     """The talk is over, whoever ended it; also when caller and agent were never joined. The call
     leaves the distribution, the agent goes into wrap-up. ``cut``: the talk was cut off by a fault;
@@ -109,6 +117,13 @@ class AgentReleased(msgspec.Struct, frozen=True, tag=True):
     call_id: CallId
     agent_id: AgentId
     cut: bool = False
+
+
+class Halted(msgspec.Struct, frozen=True, tag=True):
+    """No telephone can be made to ring now (``halted``), or they can again. Meanwhile nobody is
+    offered a call, and an offer is not over because nobody picks up: who does cannot be seen."""
+
+    halted: bool
 
 
 class TimerDue(msgspec.Struct, frozen=True, tag=True):
@@ -135,7 +150,9 @@ Event = (
     | CallLeft
     | OfferAccepted
     | OfferFailed
+    | OfferDelayed
     | AgentReleased
+    | Halted
     | TimerDue
     | RulesChanged
 )

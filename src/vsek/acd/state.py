@@ -150,6 +150,8 @@ class Acd(msgspec.Struct, dict=True):
     recent: dict[str, tuple[float, float]] = {}
     """Client and caller of a call that ended unserved → the arrival that it counts from, and until
     when (Unix seconds) somebody who calls again has its place. In the order of the ends."""
+    halted: bool = False
+    """No telephone can be made to ring."""
     outlook: Outlook = msgspec.field(default_factory=Outlook)
     """How long one waits."""
 

@@ -86,9 +86,9 @@ class Waits:
         if call is None or call.timer is None or call.timer.generation != generation:
             return
         call.timer = None
-        self._look_again(call)
+        self.look_again(call)
 
-    def _look_again(self, call: QueuedCall) -> None:
+    def look_again(self, call: QueuedCall) -> None:
         """Others may be let in now."""
         self.acd.unindex_call(call)
         self.bring_up_to_date(call)
@@ -104,7 +104,7 @@ class Waits:
         """Keep the call no longer if nobody for whom it is kept will come."""
         if call.held and keeper(self.acd, call) is None:
             call.held = False
-            self._look_again(call)
+            self.look_again(call)
 
     def timer(self, name: str, deadline: float) -> Timer:
         """Set a timer, with a generation of its own."""

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from vsek.acd import effects as acd_effects
 from vsek.acd import events as acd_events
-from vsek.acd.decide import match, take
+from vsek.acd.decide import RING_TIMER, match, take
 from vsek.acd.hours import is_open
 from vsek.acd.known import Why
 from vsek.acd.waiting import CALL_TIMER
@@ -69,9 +69,8 @@ def decide(state: State, event: ev.Event, now: float) -> list[do.Effect]:
                 distribute(desk, event)
         case ev.DirectoryChanged():
             _directory_changed(desk, event.directory)
-        case ev.Reconciled():
-            reconcile(desk, event, happen)
-            _catch_up(desk)
+        case ev.AsteriskAway() | ev.Reconciled():
+            _asterisk(desk, event)
         case _:
             assert_never(event)
     _carry_out(desk, match(state.acd, now))
@@ -449,8 +448,27 @@ def _timer_due(desk: Desk, event: acd_events.TimerDue) -> None:
     if event.name.startswith(GUARD):
         call_id = CallId(event.name.removeprefix(GUARD))
         happen(desk, desk.state.calls[call_id], Happening.GUARD_DUE)
+    elif event.name.startswith(RING_TIMER) and (offered := _not_rung(desk.state, event)):
+        script.ring_later(desk, *offered)
     else:
         distribute(desk, event)
+
+
+def _not_rung(state: State, event: acd_events.TimerDue) -> tuple[Call, Leg] | None:
+    """The call and leg of an agent whose telephone was not even asked to ring."""
+    agent = state.acd.agents.get(AgentId(event.name.removeprefix(RING_TIMER)))
+    call = state.calls.get(agent.call_id) if agent is not None and agent.call_id else None
+    leg = call.leg if call is not None else None
+    if call is None or leg is None or leg.stage is not LegStage.CREATING:
+        return None
+    return call, leg
+
+
+def _asterisk(desk: Desk, event: ev.AsteriskAway | ev.Reconciled) -> None:
+    distribute(desk, acd_events.Halted(isinstance(event, ev.AsteriskAway)))
+    if isinstance(event, ev.Reconciled):
+        reconcile(desk, event, happen)
+        _catch_up(desk)
 
 
 def _catch_up(desk: Desk) -> None:

@@ -153,6 +153,10 @@ class DirectoryChanged(msgspec.Struct, frozen=True, tag=True):
     directory: Directory
 
 
+class AsteriskAway(msgspec.Struct, frozen=True, tag=True):
+    """The connection to Asterisk is lost, until :class:`Reconciled`."""
+
+
 class Reconciled(msgspec.Struct, frozen=True, tag=True):
     """What Asterisk holds at this moment, after a start or a reconnect.
 
@@ -186,6 +190,7 @@ Event = (
     | Joined
     | CommandFailed
     | DirectoryChanged
+    | AsteriskAway
     | Reconciled
     | AgentReachable
     | AgentReadied

@@ -45,6 +45,13 @@ from vsek.domain.outcomes import AGENT_LOST, FOUND_GONE, RING_LIMIT, Outcome, St
 
 # Q.850 causes by which an agent's softphone says no, in contrast to being out of reach.
 REFUSALS = frozenset({17, 18, 19, 21, 31})
+_ALLOCATION_FAILED = 500
+"""How Asterisk says that the account has no registered phone."""
+_LATE_S = 0.25
+"""A telephone that is asked to ring later than this after the offer has its whole time from then
+on; usually it is a few milliseconds."""
+LEG_S = 30.0
+"""How long Asterisk is given to make an agent's leg, in seconds."""
 
 
 # --- arriving -----------------------------------------------------------------------------------
@@ -156,6 +163,17 @@ def leg_ready(desk: Desk, call: Call, leg: Leg) -> None:
     leg.stage = LegStage.DIALLED
     timeout_s = desk.state.directory.rules.ring_timeout_s + DIAL_GUARD_S
     desk.do(do.Dial(call.call_id, leg.channel_id, timeout_s))
+    if desk.now - desk.state.acd.agents[leg.agent_id].since > _LATE_S:
+        desk.distribute(desk, acd_events.OfferDelayed(leg.offer_id))
+
+
+def ring_later(desk: Desk, call: Call, leg: Leg) -> None:
+    """The time to ring is over, and Asterisk has not even made the leg: it has too much to do."""
+    waited_s = desk.now - desk.state.acd.agents[leg.agent_id].since
+    if waited_s < LEG_S:
+        desk.distribute(desk, acd_events.OfferDelayed(leg.offer_id))
+    else:
+        leg_impossible(desk, call, leg, 0, f"not made within {waited_s:.0f} s")
 
 
 def leg_ringing(desk: Desk, call: Call, leg: Leg) -> None:
@@ -229,10 +247,11 @@ def _told(cause: int) -> str:
 def leg_impossible(desk: Desk, call: Call, leg: Leg, status: int, message: str) -> None:
     """Asterisk would not make or ring the leg."""
     call.leg_id = None
-    # 500 "Allocation failed" is how Asterisk says that the account has no registered phone.
-    failure = (
-        acd_events.OfferFailure.UNREACHABLE if status == 500 else acd_events.OfferFailure.FAILED
-    )
+    if status == _ALLOCATION_FAILED:
+        failure = acd_events.OfferFailure.UNREACHABLE
+    else:
+        # Asterisk that does not answer (0) says nothing about the agent.
+        failure = acd_events.OfferFailure.FAILED if status else acd_events.OfferFailure.LOST
     desk.step(call, "offer_failed", agent=leg.agent_id, reason=failure, message=message[:200])
     drop_leg(desk, call, leg, "normal")
     desk.distribute(desk, acd_events.OfferFailed(leg.offer_id, failure))

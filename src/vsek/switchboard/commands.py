@@ -26,6 +26,7 @@ from vsek.call import effects as do
 from vsek.call.events import CommandFailed
 from vsek.domain.ids import CallId
 from vsek.domain.outcomes import LOOP
+from vsek.switchboard.legs import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class AriCommander:
         self._connected = False
         self._standing_back: dict[CallId, tuple[asyncio.TimerHandle, list[do.Command]]] = {}
         """By call whose leg is being made: until when, and what."""
+        self.legs = Turns(self._make)
         self.sent = self.failed = self.timeouts = self.dropped = 0
         """Counted since the start, for whoever watches."""
 
@@ -89,29 +91,41 @@ class AriCommander:
     def connected(self, flows: bool) -> None:
         self._connected = flows
         if not flows:
+            self.dropped += self.legs.forget()
             for timer, commands in self._standing_back.values():
                 timer.cancel()
                 self.dropped += len(commands)
             self._standing_back.clear()
 
     def send(self, command: do.Command) -> None:
-        """Send it now or within ``STANDS_BACK_S``, or drop it while there is no connection."""
+        """Send it as soon as its turn has come, or drop it while there is no connection."""
         if not self._connected:
             self.dropped += 1
-            return
+        elif isinstance(command, do.CreateLeg):
+            self.legs.want(command)
+        elif isinstance(command, do.HangupLeg) and self.legs.unwant(command.channel_id):
+            gone = (command.call_id, command.channel_id, _GONE, "was not made yet")
+            self._post(CommandFailed("HangupLeg", *gone))
+        else:
+            self._send(command)
+
+    def _send(self, command: do.Command) -> None:
         call_id = command.call_id
         waiting = self._standing_back.get(call_id)
         if waiting is not None and command.lane == call_id:
             waiting[1].append(command)
             return
         self._request(command)
-        if isinstance(command, do.CreateLeg):
-            self._catch_up(call_id)  # with an earlier leg, which came to nothing
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(STANDS_BACK_S, self._catch_up, call_id)
-            self._standing_back[call_id] = timer, []
-        elif isinstance(command, do.Dial):
+        if isinstance(command, do.Dial):
             self._catch_up(call_id)
+
+    def _make(self, command: do.CreateLeg) -> None:
+        call_id = command.call_id
+        self._request(command)
+        self._catch_up(call_id)  # with an earlier leg, which came to nothing
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(STANDS_BACK_S, self._catch_up, call_id)
+        self._standing_back[call_id] = timer, []
 
     def _catch_up(self, call_id: CallId) -> None:
         if (waiting := self._standing_back.pop(call_id, None)) is not None:
@@ -181,8 +195,11 @@ class AriCommander:
         }
 
     def _done(self, command: do.Command, fate: Reply | AriError) -> None:
+        done = isinstance(fate, Reply) and fate.status < 400
+        if isinstance(command, do.Dial) or (isinstance(command, do.CreateLeg) and not done):
+            self.legs.made(command.channel_id)
         if isinstance(fate, Reply):
-            if fate.status >= 400:
+            if not done:
                 self.failed += 1
                 self._failed(command, fate.status, _message(fate))
         elif isinstance(fate, AriTimeout):

@@ -17,7 +17,7 @@ import structlog
 from vsek.ari import AriError, Client
 from vsek.ari.base import Event as AriEvent
 from vsek.call.desk import recording_of
-from vsek.call.events import Reconciled
+from vsek.call.events import AsteriskAway, Reconciled
 from vsek.errors import ServiceError
 from vsek.switchboard import recovery
 from vsek.switchboard.commands import AriCommander
@@ -106,7 +106,9 @@ class AsteriskLink:
 
     def _on_disconnected(self, reason: str) -> None:
         log.error("asterisk_away", reason=reason)
-        self._commander.connected = False
+        if self._commander.connected:
+            self._commander.connected = False
+            self._switchboard.post(AsteriskAway())
         self._cancel_recovery()
         self._held = []
 

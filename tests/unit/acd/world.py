@@ -177,6 +177,7 @@ class World:
         made = [effect for effect in effects if isinstance(effect, fx.Offer)]
         told = [(offer.call_id, offer.agent_id, offer.decision.entitled) for offer in made]
         assert told == self.choices, "the decision tells something else"
+        assert not (made and self.acd.halted), "offered while nobody can be rung"
 
     def carry_out(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
@@ -190,7 +191,9 @@ class World:
                     assert call_id not in self.talks
                     assert not self.over[call_id], "a dead call is offered"
                     self.offers[offer_id] = effect
-                case fx.WithdrawOffer(offer_id):
+                case fx.WithdrawOffer(offer_id, reason):
+                    rang_out = reason is fx.Withdrawal.NO_ANSWER
+                    assert not (rang_out and self.acd.halted), "who picks up cannot be seen"
                     del self.offers[offer_id]
                     self.old_offers.append(offer_id)
                 case fx.SetTimer(name, _, deadline):
@@ -263,6 +266,8 @@ class World:
             (t.name, t.generation, t.deadline) for t in self.timers.values()
         }
         for call in acd.calls.values():
+            if acd.halted:
+                continue  # all of them are looked at when telephones can ring again
             assert (call.timer is not None) == oracle.needs_timer(acd, call)
             if call.state is CallState.WAITING:
                 assert not oracle.entitled(acd, call), "somebody entitled is idle"
@@ -277,6 +282,9 @@ class World:
     def ends(self) -> None:
         """Everybody hangs up and goes home: nothing is left."""
         r = random.Random(0)
+        self.take(ev.Halted(False))
+        self.match()
+        self.promises()
         for call_id in list(self.acd.calls):
             if call_id in self.talks:
                 self.released[call_id] += 1
@@ -380,11 +388,25 @@ class World:
         self.old_offers.append(offer.offer_id)
         return offer
 
+    def delay(self, r: random.Random) -> None:
+        """The telephone begins to ring only now."""
+        if self.offers:
+            offer = self.offers[r.choice(list(self.offers))]
+            self.take(ev.OfferDelayed(offer.offer_id))
+            due = self.timers[f"acd:ring:{offer.agent_id}"]
+            assert due.deadline == self.now + self.acd.rules.ring_timeout_s
+
+    def halt(self, r: random.Random) -> None:
+        """No telephone can be made to ring, mostly not for long."""
+        self.match()
+        self.take(ev.Halted(r.random() < 0.2))
+
     def late_news(self, r: random.Random) -> None:
         if self.old_offers:
             offer_id = r.choice(self.old_offers)
             lost = ev.OfferFailed(offer_id, ev.OfferFailure.LOST)
-            event = ev.OfferAccepted(offer_id) if r.random() < 0.5 else lost
+            late: list[ev.Event] = [ev.OfferAccepted(offer_id), ev.OfferDelayed(offer_id), lost]
+            event = r.choice(late)
             assert self.take(event) == []
 
     def release(self, r: random.Random) -> None:
@@ -476,6 +498,8 @@ ACTIONS: dict[str, Callable[[World, random.Random], None]] = {
     "remove": World.remove,
     "rules": World.rules,
     "restart": World.restart,
+    "delay": World.delay,
+    "halt": World.halt,
     "late_news": World.late_news,
     "stale_timer": World.stale_timer,
 }

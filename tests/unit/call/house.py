@@ -190,8 +190,9 @@ class House:
 
     # Lost connections, crashes
 
-    def disconnect(self, keep: int = 0) -> None:
-        """The connection is lost; of each lane the first ``keep`` commands got through."""
+    def disconnect(self, keep: int = 0, *, noticed: bool = True) -> None:
+        """The connection is lost; of each lane the first ``keep`` commands got through. A
+        switchboard that dies does not notice."""
         for lane in self.lanes.values():
             for command in list(lane)[:keep]:
                 self.asterisk.execute(command)
@@ -204,6 +205,8 @@ class House:
         self.asterisk.losses += 1
         self.connected = False
         self.picture = None
+        if noticed:
+            self.decide(ev.AsteriskAway())
 
     def restart(self) -> None:
         """Forget everything, then snapshot and journal bring it back."""

@@ -296,7 +296,7 @@ class Sim:
         if carried == "legs":
             for lane in [lane for lane in self.exchange.lanes if not lane.startswith(OURS)]:
                 del self.exchange.lanes[lane]
-        self.exchange.disconnect(0 if carried == "none" else 1000)
+        self.exchange.disconnect(0 if carried == "none" else 1000, noticed=False)
         self.up = False
         if down_s > DEAD_MAN_S:
             self.at(DEAD_MAN_S, self._dead_man)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.call.book import RING
+from tests.unit.call.house import House
 from tests.unit.call.steps import ANNA, BERT, CALLER, CARL, K1, LEG, LEG2, house, ringing
 
 from vsek.acd.events import AgentPaused, AgentReadied
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
 from vsek.call import events as ev
+from vsek.call.script import LEG_S
 from vsek.domain.ids import CallId, ChannelId
 from vsek.domain.outcomes import Stage
 
@@ -57,6 +59,50 @@ def test_a_leg_that_rings_or_is_joined_after_its_withdrawal_needs_no_second_hang
     assert isinstance(again, do.HangupLeg)
 
 
+def waits_for_leg() -> House:
+    """Anna is offered a call, and Asterisk has not made her leg."""
+    made = house(ANNA, BERT)
+    made.asterisk.call(RING)
+    made.deliver()
+    assert made.states[ANNA] is AgentState.OFFERED
+    return made
+
+
+def test_who_was_not_rung_has_not_failed_to_answer() -> None:
+    made = waits_for_leg()
+    offered_at = made.now
+    made.timer()  # the time to ring is over
+    assert made.states[ANNA] is AgentState.OFFERED
+    made.settle()
+    assert made.state.calls[K1].leg_id == LEG
+    dialled_at = made.now
+    assert dialled_at > offered_at
+    made.timer()
+    assert made.now - dialled_at == made.state.directory.rules.ring_timeout_s
+    assert made.state.acd.agents[ANNA].reason == "no_answer"
+
+
+def test_a_telephone_that_is_asked_late_rings_for_its_whole_time() -> None:
+    made = waits_for_leg()
+    made.now += 3.0
+    made.settle()
+    dialled_at = made.now
+    made.timer()
+    assert made.now - dialled_at == made.state.directory.rules.ring_timeout_s
+
+
+def test_an_asterisk_that_never_makes_the_leg_is_no_fault_of_the_agent() -> None:
+    made = waits_for_leg()
+    offered_at = made.now
+    while made.states[ANNA] is AgentState.OFFERED:
+        made.timer()
+    assert LEG_S <= made.now - offered_at < LEG_S + made.state.directory.rules.ring_timeout_s
+    assert made.state.acd.agents[ANNA].reason == "lost"
+    assert any(isinstance(c, do.HangupLeg) and c.channel_id == LEG for c in made.sent)
+    made.settle()
+    assert set(made.asterisk.channels) == {CALLER, LEG2}
+
+
 def test_pause_while_ringing() -> None:
     made = ringing()
     made.decide(AgentPaused(ANNA, "lunch"))
@@ -71,7 +117,7 @@ def test_pause_while_ringing() -> None:
     [
         ("CreateLeg", 500, "unreachable"),
         ("CreateLeg", 400, "failed"),
-        ("CreateLeg", 0, "failed"),
+        ("CreateLeg", 0, "lost"),
         ("Dial", 500, "unreachable"),
         ("Dial", 404, "failed"),
     ],

@@ -18,8 +18,24 @@ from vsek.bench.stats import percentile
 from vsek.bench.workloads.common import DIAL, QUEUE, VSEK, goal, middle, times
 
 _LIMIT_MS: Final = 100.0
-_LADDER: Final = (2.0, 5.0, 10.0, 15.0, 20.0, 27.0, 36.0, 48.0, 64.0, 85.0, 110.0, 150.0)
-_FIRST: Final = 2
+_LADDER: Final = (
+    2.0,
+    5.0,
+    10.0,
+    15.0,
+    20.0,
+    27.0,
+    36.0,
+    48.0,
+    64.0,
+    85.0,
+    110.0,
+    150.0,
+    200.0,
+    270.0,
+    360.0,
+)
+_FIRST: Final = 8
 _HALVINGS: Final = 2
 _SECONDS: Final = 5.0
 _SHORT_SECONDS: Final = 3.0
