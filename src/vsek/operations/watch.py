@@ -163,6 +163,7 @@ class Operations:
             commander.timeouts,
             self._parts.ari.late_replies,
             commander.dropped,
+            commander.legs.waiting,
         )
 
     async def _note_service(self) -> NoteService:

@@ -56,6 +56,8 @@ class Commands:
     late_replies: int = 0
     dropped: int = 0
     """Not sent, because there was no connection."""
+    legs_waiting: int = 0
+    """Now: agents' legs that wait until Asterisk has made those before them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,6 +252,9 @@ def _journal_and_asterisk(facts: Facts) -> Iterable[Metric]:
     yield _counter(
         "vsek_commands_dropped", "Commands without a connection to send them", commands.dropped
     )
+    yield _gauge(
+        "vsek_legs_waiting", "Agents' legs that wait for those before them", commands.legs_waiting
+    )
     if facts.trunks:
         trunks = GaugeMetricFamily("vsek_trunks", "Trunks by state", labels=["state"])
         up = sum(trunk.up for trunk in facts.trunks)

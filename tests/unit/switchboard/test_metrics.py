@@ -130,7 +130,7 @@ def test_what_is_read_off() -> None:
             note_service=NoteService(),
             disks=(Disk("the run folder", "/srv/x", 10, 100),),
             trunks=(Trunk("a", True, ""), Trunk("b", False, "")),
-            commands=Commands(10, 1, 2, 3, 4),
+            commands=Commands(10, 1, 2, 3, 4, 6),
         )
     )
     seen = _values(metrics)
@@ -149,6 +149,7 @@ def test_what_is_read_off() -> None:
     assert seen["vsek_disk_free_bytes{folder=the run folder}"] == 10
     commands = ("sent", "failed", "timeouts", "late_replies", "dropped")
     assert [seen[f"vsek_commands_{name}_total"] for name in commands] == [10, 1, 2, 3, 4]
+    assert seen["vsek_legs_waiting"] == 6
 
 
 def test_a_database_that_is_away_has_no_figures() -> None:
