@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import secrets
 import sys
@@ -96,7 +97,7 @@ class House:
         self.notes: Program | None = None
         self.crowd = Crowd(folder / "crowd", ("127.0.0.1", 0), ports())
         self._accounts = {agent_name(n): f"secret-of-{agent_name(n)}" for n in range(agents)}
-        self._registered_at = 0.0
+        self._registered_at = -math.inf  # the clock may have begun a minute ago
 
     async def open(self, exits: AsyncExitStack) -> None:
         """Starts everything; ``exits`` ends it."""

@@ -62,26 +62,6 @@ class Run(msgspec.Struct, kw_only=True):
     """Why there are no values."""
 
 
-class Case(msgspec.Struct, kw_only=True):
-    """One point of a workload, with all its runs."""
-
-    workload: str
-    name: str
-    """Unique within the workload: ``400 agents, 20/s``."""
-    agents: int
-    queues: int
-    rate: float
-    runs: list[Run] = []
-
-    def of(self, competitor: Competitor) -> list[Run]:
-        """Its runs of one competitor, in the order of rounds."""
-        return [run for run in self.runs if run.competitor is competitor]
-
-    def values(self, competitor: Competitor, name: str) -> list[float | None]:
-        """One value per round; ``None`` where the run has none."""
-        return [run.values.get(name) for run in self.of(competitor)]
-
-
 class Machine(msgspec.Struct, kw_only=True):
     """On what it was measured."""
 
@@ -98,6 +78,35 @@ class Machine(msgspec.Struct, kw_only=True):
     """The machine's load average of a minute when it began."""
 
 
+class Origin(msgspec.Struct, kw_only=True, frozen=True):
+    """Where and when a case was measured."""
+
+    machine: Machine
+    began_at: str
+
+
+class Case(msgspec.Struct, kw_only=True):
+    """One point of a workload, with all its runs."""
+
+    workload: str
+    name: str
+    """Unique within the workload: ``400 agents, 20/s``."""
+    agents: int
+    queues: int
+    rate: float
+    runs: list[Run] = []
+    origin: Origin | None = None
+    """``None``: as the whole report."""
+
+    def of(self, competitor: Competitor) -> list[Run]:
+        """Its runs of one competitor, in the order of rounds."""
+        return [run for run in self.runs if run.competitor is competitor]
+
+    def values(self, competitor: Competitor, name: str) -> list[float | None]:
+        """One value per round; ``None`` where the run has none."""
+        return [run.values.get(name) for run in self.of(competitor)]
+
+
 class Report(msgspec.Struct, kw_only=True):
     """Everything."""
 
@@ -112,6 +121,15 @@ class Report(msgspec.Struct, kw_only=True):
     def of(self, workload: str) -> list[Case]:
         """The cases of one workload."""
         return [case for case in self.cases if case.workload == workload]
+
+    def origins(self, workload: str = "") -> list[Origin]:
+        """Where the cases (of one workload) come from, each place once."""
+        own = Origin(machine=self.machine, began_at=self.began_at)
+        found: list[Origin] = []
+        for case in self.of(workload) if workload else self.cases:
+            if (origin := case.origin or own) not in found:
+                found.append(origin)
+        return found or [own]
 
     def case(self, workload: str, name: str) -> Case:
         """One case, which is made if it is not there yet."""
@@ -154,10 +172,16 @@ def load(file: Path) -> Report:
 
 
 def merged(reports: list[Report]) -> Report:
-    """Several runs as one, for workloads that were measured one after the other. What is said of
-    the machine is from the first one; of a case that several have measured, the last one counts."""
-    cases = {(case.workload, case.name): case for report in reports for case in report.cases}
-    first = reports[0]
+    """Several runs as one, for workloads that were measured one after the other. Of a case that
+    several have measured, the last one counts; each says where it comes from."""
+    if len(reports) == 1:
+        return reports[0]
+    first, cases = reports[0], {}
+    for report in reports:
+        origin = Origin(machine=report.machine, began_at=report.began_at)
+        for case in report.cases:
+            known = msgspec.structs.replace(case, origin=case.origin or origin)
+            cases[case.workload, case.name] = known
     return msgspec.structs.replace(
         first,
         cases=list(cases.values()),

@@ -8,12 +8,13 @@ from statistics import median
 from typing import Final
 
 from vsek.bench.bench import Goal, Workload
-from vsek.bench.results import Case, Competitor, Report
+from vsek.bench.results import Case, Competitor, Origin, Report
 from vsek.bench.stats import Estimate, estimate, ratio
 from vsek.errors import InputError
 
 _BEGIN: Final = "<!-- vsek bench: begin; written by the tool, changes are lost -->"
 _END: Final = "<!-- vsek bench: end -->"
+_APART: Final = "Measured one after the other; where and when is said of each workload."
 _ROOM: Final = 3
 """With so many values a table of 80 columns has room for medians only."""
 
@@ -70,16 +71,21 @@ def _row(workload: Workload, case: Case, competitor: Competitor) -> list[str]:
     return cells
 
 
-def machine(report: Report) -> str:
-    """On what it was measured, in a line or two."""
-    m = report.machine
-    others = [run.others for case in report.cases for run in case.runs]
+def origin(found: Origin) -> str:
+    """Where and when something was measured, in a line or two."""
+    m = found.machine
     pinned = "pinned" if m.pinned else "not pinned"
-    told = (
+    return (
         f"{m.cores} cores of {m.processor}, {m.memory_gb:g} GB, Linux {m.kernel}; "
         f"Asterisk {m.asterisk}, SIPp {m.sipp}, Python {m.python}, vsek {m.vsek}; "
-        f"processes {pinned}; {report.began_at}"
+        f"processes {pinned}; {found.began_at}"
     )
+
+
+def machine(report: Report) -> str:
+    """On what it was measured."""
+    others = [run.others for case in report.cases for run in case.runs]
+    told = "; and on ".join(map(origin, report.origins()))
     if others and (share := median(others)) >= 0.1:
         told += f". Other programs took {share:.0%} of the machine: times are too long"
     return told
@@ -103,7 +109,8 @@ def verdict(goal: Goal) -> str:
 
 def markdown(report: Report, workloads: Sequence[Workload], charts: Sequence[str]) -> str:
     """The figures as a part of a document; ``charts`` are paths of pictures."""
-    parts = [f"Measured on {machine(report)}."]
+    together = len(report.origins()) == 1
+    parts = [f"Measured on {machine(report)}."] if together else [_APART]
     goals = [
         [workload.id, goal.what, goal.wanted, goal.found, verdict(goal)]
         for workload in workloads
@@ -115,8 +122,11 @@ def markdown(report: Report, workloads: Sequence[Workload], charts: Sequence[str
         cases = report.of(workload.id)
         if cases:
             rounds = max(len(case.of(competitor)) for case in cases for competitor in Competitor)
-            head = f"**{workload.id}** {workload.title} ({workload.unit}, {rounds} rounds)"
-            parts.append(f"{head}\n\n{_grid(columns(workload), rows(workload, cases))}")
+            parts.append(f"**{workload.id}** {workload.title} ({workload.unit}, {rounds} rounds)")
+            if not together:
+                where = "; and on ".join(map(origin, report.origins(workload.id)))
+                parts.append(f"Measured on {where}.")
+            parts.append(_grid(columns(workload), rows(workload, cases)))
     return "\n\n".join(parts)
 
 

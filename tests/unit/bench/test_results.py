@@ -210,3 +210,23 @@ def test_runs_can_be_put_together() -> None:
     assert found.of("W3")[0].values(VSEK, "p50") == [3.0]
     assert found.short
     assert results.merged([first]) == first
+
+
+def test_what_was_put_together_says_where_each_part_comes_from(tmp_path: Path) -> None:
+    first = report(case("W2", {VSEK: [{"p50": 1.0, "p99": 2.0}]}), case("W3", {VSEK: [{}]}))
+    second = report(case("W3", {VSEK: [{"p50": 3.0, "p99": 4.0}]}))
+    second.machine.processor = "Another processor"
+    second.began_at = "2027-01-01T00:00:00+00:00"
+    file = tmp_path / "results.json"
+    results.write(file, results.merged([first, second]))
+    third = report(case("W5", {VSEK: [{"sum": 9.0}]}))
+    found = results.merged([results.load(file), third])
+    assert [o.machine.processor for o in found.origins("W3")] == ["Another processor"]
+    assert len(found.origins()) == 2, "two of the three are the same machine at the same time"
+    text = tables.markdown(found, chosen([]), [])
+    w2, w3, w5 = (text.partition(f"**{name}**")[2] for name in ("W2", "W3", "W5"))
+    for part, processor in ((w2, "Test"), (w3, "Another processor"), (w5, "Test")):
+        assert part.split("Measured on 2 cores of ")[1].startswith(processor)
+    alone = tables.markdown(first, chosen([]), [])
+    assert alone.startswith("Measured on 2 cores of Test")
+    assert alone.count("Measured on") == 1
