@@ -22,6 +22,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+from tests import console
 from tests.acceptance.house import CEDAR, CLIENTS, SETTINGS, SOUNDS, Agent, Crew, House
 
 from vsek.demo import g711, ledger
@@ -32,9 +33,7 @@ from vsek.demo.proxy import Proxy
 from vsek.demo.softphone import PhoneCall
 from vsek.demo.stack import Stack, address
 from vsek.domain.ids import OURS
-from vsek.embedded import packages
 from vsek.embedded.postgres import PrivatePostgres
-from vsek.embedded.servant import run_as, unprivileged
 from vsek.errors import ServiceError
 
 EVENTS = b"app=vsek&"
@@ -243,10 +242,7 @@ class FaultHouse(House):
 
     async def console(self, command: str) -> str:
         """What Asterisk's console says to a command."""
-        prefix = await asyncio.to_thread(packages.ensure, ["servers"])
-        etc = (self.stack.folder / "asterisk").resolve() / "etc"
-        arguments: list[str | Path] = ["-C", etc / "asterisk.conf", "-rx", command]
-        return await run_as(unprivileged(), prefix.tool("asterisk"), arguments)
+        return await console.ask((self.stack.folder / "asterisk").resolve() / "etc", command)
 
     # -- records -----------------------------------------------------------------------------
 

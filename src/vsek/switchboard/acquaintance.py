@@ -46,7 +46,12 @@ log = structlog.get_logger(__name__)
 POLL_S = 2.0
 """How old news of notes may be."""
 OVERLAP_S = 30.0
-"""A note's time is taken before it is committed: so far back it is looked for again."""
+"""A note's time is taken before it is committed: so much later it may be, and is found yet."""
+SOON_S = 5.0
+"""Most are there after less: only so far back is looked each time, and every ``FAR_EVERY_S`` as far
+as it takes."""
+FAR_EVERY_S = 15.0
+FAR_BACK_S = OVERLAP_S + FAR_EVERY_S + 2 * POLL_S
 PAGE_BYTES = 4096
 MAX_PAGES = 11_000
 """45 MB: about 160,000 talks."""
@@ -161,6 +166,10 @@ class Acquaintance:
         """Those of them whose caller is not known here: they began before the start."""
         self._known_to: float = 0.0
         """Notes changed before this were read."""
+        self._read: dict[CallId, PastTalk] = {}
+        """What was read of them lately."""
+        self._far_at = 0.0
+        """When it was looked as far back as it takes."""
         self._days = 0.0
         """So far back talks were loaded; 0: not at all."""
         self._seen: Directory | None = None
@@ -352,10 +361,21 @@ class Acquaintance:
 
     async def _read_notes(self) -> None:
         began = self._clock()
-        async with aclosing(self._source.talks_named_since(self._known_to - OVERLAP_S)) as chunks:
+        far = abs(began - self._far_at) >= FAR_EVERY_S  # whichever way the clock was set
+        back_s = FAR_BACK_S if far else SOON_S
+        there: dict[CallId, PastTalk] = {}
+        async with aclosing(self._source.talks_named_since(self._known_to - back_s)) as chunks:
             async for talks in chunks:
-                self._add(talks)
+                new = [talk for talk in talks if self._read.get(talk.call_id) != talk]
+                if not new or self._add(new):
+                    there.update((talk.call_id, talk) for talk in talks)
+        self._read = there if far else self._read | there
         self._known_to = began
+        if far:
+            self._far_at = began
+        await self._read_unread()
+
+    async def _read_unread(self) -> None:
         asked = list(islice(self._unread, ASKED_FOR))
         if not asked:
             return

@@ -91,5 +91,6 @@ class Turns:
     def _look_again_at(self, when: float | None) -> None:
         if self._next_look is not None:
             self._next_look.cancel()
-        loop = asyncio.get_running_loop()
-        self._next_look = None if when is None else loop.call_at(when, self._go_on)
+            self._next_look = None
+        if when is not None:
+            self._next_look = asyncio.get_running_loop().call_at(when, self._go_on)

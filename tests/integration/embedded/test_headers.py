@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
+from tests import console
 from tests.integration.embedded.conftest import Watcher, alive, get
 
 from vsek.ari import Client, events
@@ -15,9 +16,7 @@ from vsek.demo.caller import Caller
 from vsek.demo.events import eventually
 from vsek.demo.sipmessage import Dial
 from vsek.domain.ids import CallId, ChannelId
-from vsek.embedded import packages
 from vsek.embedded.asterisk import PrivateAsterisk
-from vsek.embedded.servant import run_as, unprivileged
 from vsek.switchboard.arrival import Reader, values_of
 
 _DIVERSION = "<sip:{}@forwarder.invalid>;reason=unconditional;counter=1"
@@ -167,10 +166,7 @@ async def test_a_plain_call_takes_few_steps(
     asterisk: PrivateAsterisk, client: Client, watcher: Watcher
 ) -> None:
     """Each publishes a snapshot of the channel to all who listen."""
-    prefix = await asyncio.to_thread(packages.ensure, ["servers"])
-    etc = asterisk.home / "etc" / "asterisk.conf"
-    command = "logger add channel steps verbose(3)"
-    await run_as(unprivileged(), prefix.tool("asterisk"), ["-C", etc, "-rx", command])
+    await console.ask(asterisk.home / "etc", "logger add channel steps verbose(3)")
     log = asterisk.log_folder / "steps"
 
     async def steps(dial: Dial) -> int:

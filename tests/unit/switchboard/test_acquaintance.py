@@ -20,7 +20,16 @@ from vsek.domain.records import CallClosed, CallOpened, Record
 from vsek.domain.talks import TALK_MIN_S, PastTalk
 from vsek.errors import ServiceError
 from vsek.switchboard import acquaintance as module
-from vsek.switchboard.acquaintance import TRIES, Acquaintance, RememberedRecords
+from vsek.switchboard.acquaintance import (
+    FAR_BACK_S,
+    FAR_EVERY_S,
+    OVERLAP_S,
+    POLL_S,
+    SOON_S,
+    TRIES,
+    Acquaintance,
+    RememberedRecords,
+)
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
@@ -48,6 +57,8 @@ class Database:
     def __init__(self) -> None:
         self.kept: dict[CallId, PastTalk] = {}
         self.changed: list[PastTalk] = []
+        self.changed_at: dict[CallId, float] = {}
+        """When that was, where it matters."""
         self.away = False
         self.asked: list[list[CallId]] = []
         self.since: list[float] = []
@@ -69,8 +80,9 @@ class Database:
     async def talks_named_since(self, since: float) -> AsyncGenerator[Sequence[PastTalk], None]:
         self._check()
         self.since.append(since)
-        if self.changed:
-            yield self.changed
+        found = [t for t in self.changed if self.changed_at.get(t.call_id, since) >= since]
+        if found:
+            yield found
 
     async def talks_of(self, calls: Sequence[CallId]) -> Sequence[PastTalk]:
         self.asked.append(list(calls))
@@ -148,7 +160,7 @@ async def test_it_is_filled_from_the_database(memory: Memory) -> None:
     await memory.made.catch_up()
     found = memory.arrival()
     assert (found.known, found.sure, found.recognised) == (("bert", "anna"), True, Why.NUMBER)
-    assert memory.database.since == [NOW - 14 * DAY, NOW - 30]
+    assert memory.database.since == [NOW - 14 * DAY, NOW - FAR_BACK_S]
     assert memory.made.talks == 2
     assert 0 < memory.made.size < 100_000
 
@@ -284,6 +296,52 @@ async def test_a_note_tells_later_whose_talk_it_was(memory: Memory) -> None:
     assert memory.known("", "Eva Sommer") == ()
     assert memory.known("", "Eva Winter") == ("anna",)
     assert memory.database.asked == [["k"]]
+
+
+@pytest.mark.parametrize("late_s", [0.0, 4.0, 6.0, 20.0, OVERLAP_S])
+async def test_a_note_that_is_committed_late_is_found_yet(memory: Memory, late_s: float) -> None:
+    """Whenever it is looked as far back as it takes."""
+    for began in range(0, int(FAR_EVERY_S), 2):
+        call_id, name = f"k{began}", f"Eva Sommer{'abcdefgh'[began // 2]}"
+        while memory.now < NOW + 100 * began:
+            memory.now += POLL_S
+            await memory.made.catch_up()
+        written_at = memory.now + began
+        note = past(call_id, "anna", ended_at=memory.now, person=name)
+        memory.database.changed_at[note.call_id] = written_at
+        while memory.now < written_at + late_s:
+            await memory.made.catch_up()
+            memory.now += POLL_S
+        memory.database.changed.append(note)
+        committed_at = memory.now
+        while memory.known("", name) == ():
+            assert memory.now <= committed_at + (POLL_S if late_s < SOON_S else FAR_EVERY_S)
+            await memory.made.catch_up()
+            memory.now += POLL_S
+
+
+async def test_what_was_read_is_not_taken_in_again(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[PastTalk] = []
+    add = memory.made._add
+
+    def notice(talks: Sequence[PastTalk]) -> bool:
+        taken.extend(talks)
+        return add(talks)
+
+    monkeypatch.setattr(memory.made, "_add", notice)
+    first = past("k", "anna", ended_at=NOW, person="Eva Sommer")
+    memory.database.changed = [first]
+    for _ in range(30):
+        await memory.made.catch_up()
+        memory.now += POLL_S
+    assert taken == [first]
+    again = past("k", "anna", ended_at=NOW, person="Eva Winter")
+    memory.database.changed = [again]
+    await memory.made.catch_up()
+    assert taken == [first, again]
+    assert memory.known("", "Eva Winter") == ("anna",)
 
 
 async def test_a_call_that_the_database_does_not_have_yet_is_asked_for_again(
