@@ -37,8 +37,11 @@ def _series(
 
 
 def _all(cases: Sequence[Case], x: Callable[[Case], float], name: str) -> list[Series]:
-    # Each competitor keeps its colour, also where one of them was not measured.
-    return [_series(cases, x, name, who) for who in Competitor]
+    # Each competitor keeps its colour, also where one before it was not measured.
+    series = [_series(cases, x, name, who) for who in Competitor]
+    while series and not series[-1].x:
+        series.pop()
+    return series
 
 
 def _place(names: Sequence[str], case: Case) -> float:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from vsek.errors import InputError
 
+_ROOMY = 6
+"""With more bars the words below them would run into each other."""
 _COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#e09f3e", "#6c5b7b", "#444444")
 
 
@@ -169,7 +171,8 @@ def _draw(chart: Chart, axes: object) -> None:
                 places, series.y, yerr=reach, fmt="none", ecolor="black", linewidth=0.8, capsize=2
             )
     if chart.ticks:
-        axes.set_xticks(range(len(chart.ticks)), chart.ticks)
+        size = "medium" if len(chart.ticks) <= _ROOMY else "small"
+        axes.set_xticks(range(len(chart.ticks)), chart.ticks, fontsize=size)
     if chart.limit is not None:
         axes.axhline(
             chart.limit, color="black", linewidth=1, linestyle="--", label=chart.limit_name

@@ -129,6 +129,8 @@ def test_a_busy_machine_is_told() -> None:
 
 
 def test_charts_are_drawn_of_what_is_there(tmp_path: Path) -> None:
+    for chart in charts(whole()):
+        assert {series.name for series in chart.series} <= {"vsek", "Queue()", "Dial()", "wanted"}
     files = draw(charts(whole()), tmp_path)
     assert {file.stem for file in files} == {
         "latency-by-rate-40-agents",
