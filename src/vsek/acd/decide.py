@@ -27,7 +27,7 @@ from vsek.acd import events as ev
 from vsek.acd.errors import AcdError
 from vsek.acd.matching import Choice, line_up, next_pair
 from vsek.acd.rules import Clearance, Rules
-from vsek.acd.state import AWAY, Acd, Agent, AgentState, CallState, QueuedCall
+from vsek.acd.state import AWAY, Acd, Agent, AgentState, CallState, QueuedCall, Timer
 from vsek.acd.table import AGENTS, CALLS, DETOURS, AgentInput, CallInput, Condition, Go, Never
 from vsek.acd.waiting import CALL_TIMER, Waits
 from vsek.domain.ids import AgentId, CallId, OfferId
@@ -39,7 +39,7 @@ there is would otherwise be rung again at once, in a tight loop if the softphone
 RING_TIMER = "acd:ring:"
 """How the names of the timers begin that end an offer; the agent's id follows."""
 
-_HALTED_S = 1.0
+_HALTED_S = 3.0
 """How often an offer is looked at that should be over, while nobody can see what becomes of it."""
 
 _TIMER_OF = {AgentState.OFFERED: "ring", AgentState.WRAP_UP: "wrap", AgentState.PARKED: "park"}
@@ -254,8 +254,15 @@ class _Step(Waits):
             case ev.OfferFailed(_, failure):
                 self._move(agent, AgentInput.OFFER_FAILED, failure)
             case ev.OfferDelayed():
-                self.cancel_timer(agent)
-                self._set_timer(agent, self.acd.rules.ring_timeout_s)
+                self._put_off(agent)
+
+    def _put_off(self, agent: Agent) -> None:
+        """The same timer, later. It keeps its generation, so that a journal from before offers were
+        delayed is played back as it was."""
+        assert agent.timer is not None  # that of an offer
+        deadline = self.now + self.acd.rules.ring_timeout_s
+        agent.timer = Timer(agent.timer.name, agent.timer.generation, deadline)
+        self.effects.append(fx.SetTimer(agent.timer.name, agent.timer.generation, deadline))
 
     def _released(self, call_id: CallId, agent_id: AgentId, cut: bool) -> None:
         agent = self.acd.agents.get(agent_id)
@@ -287,6 +294,7 @@ class _Step(Waits):
             # Who came free meanwhile is noted, unless a restart lay between; so is who waits.
             for call in list(acd.calls.values()):
                 if call.state is CallState.WAITING:
+                    call.waited = True  # for whatever reason: nothing is to be learnt from it
                     self.look_again(call)
         acd.halted = halted
 

@@ -47,6 +47,9 @@ Done = Callable[["Reply | AriError"], None]
 
 # A reply to ``GET channels`` may be large; events are small.
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+# Asterisk is not done with a connection that ended: a new one that crosses its end may lose its
+# application to it.
+AFTER_LOSS_S: Final = 0.05
 # An Asterisk that stood still carries out our old attempts to connect when it goes on.
 GHOST_S: Final = 60.0
 LOGIN_REFUSED: Final = frozenset({401, 403})
@@ -233,16 +236,18 @@ class AriSocket:
 
     async def run(self) -> None:
         """Keeps the connection. Ends only by cancellation or with ``AriReplaced``."""
-        attempt = 0
+        attempt, was_up = 0, False
         options = self._options
         while True:
             delay_s = options.backoff.delay_s(attempt, random.random())  # noqa: S311
+            if was_up:
+                delay_s = max(delay_s, AFTER_LOSS_S)
             if delay_s:
                 await asyncio.sleep(delay_s)
             if self._gate is not None:
                 await self._gate()
             started = self._loop.time()
-            lasted_s = 0.0
+            lasted_s, was_up = 0.0, False
             try:
                 ws = await self._connect()
             except (OSError, TimeoutError) as error:
@@ -251,7 +256,7 @@ class AriSocket:
                 self._trouble(self._explain(error))
             else:
                 await self._serve(ws)
-                lasted_s = self._loop.time() - started
+                lasted_s, was_up = self._loop.time() - started, True
             attempt = options.backoff.next_attempt(attempt, lasted_s)
 
     async def _connect(self) -> WebSocket:

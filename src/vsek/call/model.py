@@ -257,6 +257,11 @@ class Call(msgspec.Struct):
     offers: int = 0
     steps: int = 0
 
+    def __post_init__(self) -> None:
+        """Runs after decoding, too: calls of earlier versions did not count their one bridge."""
+        if not self.bridges and (self.bridge_id or self.offers or self.dialled):
+            self.bridges = 1
+
     @property
     def leg(self) -> Leg | None:
         """The current leg."""

@@ -196,7 +196,9 @@ class AriCommander:
 
     def _done(self, command: do.Command, fate: Reply | AriError) -> None:
         done = isinstance(fate, Reply) and fate.status < 400
-        if isinstance(command, do.Dial) or (isinstance(command, do.CreateLeg) and not done):
+        # With a lost connection all that waits is forgotten, and nothing more is to be sent.
+        over = isinstance(command, do.Dial) or (isinstance(command, do.CreateLeg) and not done)
+        if over and isinstance(fate, Reply | AriTimeout):
             self.legs.made(command.channel_id)
         if isinstance(fate, Reply):
             if not done:

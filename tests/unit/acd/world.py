@@ -196,8 +196,9 @@ class World:
                     assert not (rang_out and self.acd.halted), "who picks up cannot be seen"
                     del self.offers[offer_id]
                     self.old_offers.append(offer_id)
-                case fx.SetTimer(name, _, deadline):
-                    assert name not in self.timers, "the old one should have been cancelled"
+                case fx.SetTimer(name, generation, deadline):
+                    put_off = name in self.timers and self.timers[name].generation == generation
+                    assert put_off or name not in self.timers, "should have been cancelled"
                     assert deadline > self.now, "a timer that runs out at once runs for ever"
                     self.timers[name] = effect
                 case fx.CancelTimer(name):

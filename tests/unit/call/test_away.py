@@ -6,8 +6,12 @@ from tests.unit.call.book import RING
 from tests.unit.call.house import House
 from tests.unit.call.steps import ANNA, BERT, K1, LEG, house, ringing
 
+from vsek.acd import decide
+from vsek.acd import events as acd_events
+from vsek.acd.effects import Answered, Offer
 from vsek.acd.events import AgentPaused, AgentReadied
-from vsek.acd.state import AgentState
+from vsek.acd.state import Acd, AgentState
+from vsek.domain.ids import ClientId
 from vsek.domain.outcomes import Stage
 
 
@@ -57,7 +61,25 @@ def test_who_does_not_pick_up_when_it_is_back_was_rung_long_enough() -> None:
     at = made.now
     made.timer()
     assert made.state.acd.agents[ANNA].reason == "no_answer"
-    assert made.now - at <= 1.0
+    assert made.now - at <= 3.0
+
+
+def test_of_a_wait_for_asterisk_nothing_is_learnt() -> None:
+    acd = Acd()
+    for event in (
+        acd_events.AgentAdded(ANNA),
+        acd_events.AgentReachable(ANNA, True),
+        acd_events.Halted(True),
+        acd_events.CallQueued(K1, ClientId("oak"), 0.0, 0.0),
+    ):
+        assert not any(isinstance(effect, Offer) for effect in decide(acd, event, 0.0))
+    (offer,) = (e for e in decide(acd, acd_events.Halted(False), 60.0) if isinstance(e, Offer))
+    (answered,) = (
+        effect
+        for effect in decide(acd, acd_events.OfferAccepted(offer.offer_id), 61.0)
+        if isinstance(effect, Answered)
+    )
+    assert (answered.waited_s, answered.expected_s) == (61.0, None)
 
 
 def test_a_restart_meanwhile_forgets_nobody() -> None:

@@ -103,6 +103,14 @@ def test_an_asterisk_that_never_makes_the_leg_is_no_fault_of_the_agent() -> None
     assert set(made.asterisk.channels) == {CALLER, LEG2}
 
 
+def test_a_clock_that_is_set_back_binds_nobody_to_a_leg_that_never_comes() -> None:
+    made = waits_for_leg()
+    made.now -= 3600
+    for _ in range(3):
+        made.timer()
+    assert made.states[ANNA] is not AgentState.OFFERED
+
+
 def test_pause_while_ringing() -> None:
     made = ringing()
     made.decide(AgentPaused(ANNA, "lunch"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.switchboard.test_commands import CALLER, DIAL, Bench, reply, uris
 
-from vsek.ari.errors import AriTimeout
+from vsek.ari.errors import AriDisconnected, AriTimeout
 from vsek.call import effects as do
 from vsek.call.events import CommandFailed
 from vsek.demo.events import eventually
@@ -120,6 +120,13 @@ async def test_the_next_leg_is_made_when_one_is_done_with(how: str) -> None:
     assert bench.asterisk.requests.count(bench.asterisk.requests[0]) == 1
     made = [query["channelId"] for _, uri, query, *_ in bench.asterisk.requests if "create" in uri]
     assert made == [one.channel_id for one in wanted]
+
+
+async def test_a_line_that_breaks_is_asked_for_nothing_more() -> None:
+    bench, wanted = crowded()
+    bench.asterisk.done(AriDisconnected("cut"))
+    assert len(bench.asterisk.requests) == AT_ONCE
+    assert bench.commander.legs.waiting == len(wanted) - AT_ONCE
 
 
 async def test_what_waits_when_the_connection_is_lost_is_dropped() -> None:
