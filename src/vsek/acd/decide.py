@@ -253,7 +253,7 @@ class _Step(Waits):
                 self._move(agent, AgentInput.ACCEPTED)
             case ev.OfferFailed(_, failure):
                 self._move(agent, AgentInput.OFFER_FAILED, failure)
-            case ev.OfferDelayed():
+            case _:  # delayed
                 self._put_off(agent)
 
     def _put_off(self, agent: Agent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.unit.call.asterisk import Channel
 from tests.unit.call.book import GREET, MUTE, RING, UNKNOWN
@@ -24,7 +25,7 @@ from tests.unit.call.steps import (
 from vsek.acd.decide import PARK_MIN_S
 from vsek.acd.state import AgentState
 from vsek.call import effects as do
-from vsek.call.model import LegStage
+from vsek.call.model import LegStage, State
 from vsek.domain.ids import CallId, ChannelId
 from vsek.domain.outcomes import Outcome, Stage
 
@@ -394,3 +395,11 @@ def test_callers_who_came_meanwhile_are_served() -> None:
     (call,) = made.state.calls.values()
     assert (call.channel_id, call.stage) == (CALLER, Stage.WAITING)
     assert call.leg is not None
+
+
+def test_a_call_of_an_earlier_version_has_had_its_one_bridge() -> None:
+    made = talking()
+    call = made.state.calls[K1]
+    call.bridges = 0  # were not counted then
+    made.state = msgspec.msgpack.decode(msgspec.msgpack.encode(made.state), type=State)
+    assert made.state.calls[K1].bridges == 1
