@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What it asks once it listens, to see whether the connection lives, is an empty SELECT.
 _SESSIONS_SQL = """
 SELECT count(*) FROM pg_stat_activity
-WHERE application_name = 'vsek-news' AND datname = current_database() AND query LIKE 'LISTEN%'
-    AND state = 'idle'
+WHERE application_name = 'vsek-news' AND datname = current_database() AND state = 'idle'
+    AND (query LIKE 'LISTEN%' OR query = 'SELECT')
 """
 _END_SQL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
