@@ -28,7 +28,7 @@ from vsek.acd.errors import AcdError
 from vsek.acd.matching import Choice, line_up, next_pair
 from vsek.acd.rules import Clearance, Rules
 from vsek.acd.state import AWAY, Acd, Agent, AgentState, CallState, QueuedCall, Timer
-from vsek.acd.table import AGENTS, CALLS, DETOURS, AgentInput, CallInput, Condition, Go, Never
+from vsek.acd.table import AGENTS, CALLS, AgentInput, CallInput, Go, Never, destination
 from vsek.acd.waiting import CALL_TIMER, Waits
 from vsek.domain.ids import AgentId, CallId, OfferId
 
@@ -36,13 +36,12 @@ PARK_MIN_S = 1.0
 """Who did not take an offer is parked at least this long, whatever the rules say: the only agent
 there is would otherwise be rung again at once, in a tight loop if the softphone is broken."""
 
-RING_TIMER = "acd:ring:"
-"""How the names of the timers begin that end an offer; the agent's id follows."""
-
 _HALTED_S = 3.0
 """How often an offer is looked at that should be over, while nobody can see what becomes of it."""
 
 _TIMER_OF = {AgentState.OFFERED: "ring", AgentState.WRAP_UP: "wrap", AgentState.PARKED: "park"}
+RING_TIMER = f"acd:{_TIMER_OF[AgentState.OFFERED]}:"
+"""How the names of the timers begin that end an offer; the agent's id follows."""
 _DUE = {
     AgentState.OFFERED: AgentInput.RING_DUE,
     AgentState.WRAP_UP: AgentInput.WRAP_UP_DUE,
@@ -347,7 +346,7 @@ class _Step(Waits):
         if not isinstance(step, Go):
             return
         old, call_id = agent.state, agent.call_id
-        target = _target(agent, step.target)
+        target = destination(agent, step.target)
         park_s = self._park_s(what, failure) if target is AgentState.PARKED else 0.0
         match target:
             case None:
@@ -493,23 +492,3 @@ def _engagement(acd: Acd, agent: Agent) -> tuple[OfferId, QueuedCall | None]:
     assert agent.offer_id is not None
     assert agent.call_id is not None
     return agent.offer_id, acd.calls.get(agent.call_id)
-
-
-def _target(agent: Agent, target: AgentState | None) -> AgentState | None:
-    """Where somebody bound for ``target`` ends up."""
-    if target not in DETOURS:
-        return target
-    holds = {
-        Condition.LEAVING: agent.leaving,
-        Condition.NO_WRAP_UP: agent.wrap_up_s == 0,
-        Condition.PAUSE_WANTED: agent.pause_wanted is not None,
-        Condition.OFFLINE: not agent.reachable,
-    }
-    detour = True
-    while detour and target is not None:
-        detour = False
-        for condition, beyond in DETOURS.get(target, ()):
-            if holds[condition]:
-                target, detour = beyond, True
-                break
-    return target

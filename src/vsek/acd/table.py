@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from vsek.acd.state import AgentState, CallState
+from vsek.acd.state import Agent, AgentState, CallState
 
 State = TypeVar("State", AgentState, CallState)
 
@@ -202,6 +202,27 @@ DETOURS: Mapping[AgentState, tuple[tuple[Condition, AgentState | None], ...]] = 
     _S.WRAP_UP: ((Condition.LEAVING, None), (Condition.NO_WRAP_UP, _S.READY)),
     _S.READY: ((Condition.PAUSE_WANTED, _S.PAUSED), (Condition.OFFLINE, _S.LOGGED_OUT)),
 }
+
+
+def destination(agent: Agent, target: AgentState | None) -> AgentState | None:
+    """Where an agent ends up who is bound for ``target``."""
+    if target not in DETOURS:
+        return target
+    holds = {
+        Condition.LEAVING: agent.leaving,
+        Condition.NO_WRAP_UP: agent.wrap_up_s == 0,
+        Condition.PAUSE_WANTED: agent.pause_wanted is not None,
+        Condition.OFFLINE: not agent.reachable,
+    }
+    detour = True
+    while detour and target is not None:
+        detour = False
+        for condition, beyond in DETOURS.get(target, ()):
+            if holds[condition]:
+                target, detour = beyond, True
+                break
+    return target
+
 
 _C = CallState
 _K = CallInput

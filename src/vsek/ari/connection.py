@@ -236,18 +236,18 @@ class AriSocket:
 
     async def run(self) -> None:
         """Keeps the connection. Ends only by cancellation or with ``AriReplaced``."""
-        attempt, was_up = 0, False
+        attempt, lasted_s = 0, 0.0
         options = self._options
         while True:
             delay_s = options.backoff.delay_s(attempt, random.random())  # noqa: S311
-            if was_up:
+            if lasted_s:
                 delay_s = max(delay_s, AFTER_LOSS_S)
             if delay_s:
                 await asyncio.sleep(delay_s)
             if self._gate is not None:
                 await self._gate()
             started = self._loop.time()
-            lasted_s, was_up = 0.0, False
+            lasted_s = 0.0
             try:
                 ws = await self._connect()
             except (OSError, TimeoutError) as error:
@@ -256,7 +256,7 @@ class AriSocket:
                 self._trouble(self._explain(error))
             else:
                 await self._serve(ws)
-                lasted_s, was_up = self._loop.time() - started, True
+                lasted_s = self._loop.time() - started
             attempt = options.backoff.next_attempt(attempt, lasted_s)
 
     async def _connect(self) -> WebSocket:
