@@ -22,7 +22,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 EVERY_S = 2.0
-QUESTIONS = 5
+QUESTIONS = 15
 """On one connection."""
 DEADLINE_S = 2.0
 """A server that needs longer for this query does not serve."""

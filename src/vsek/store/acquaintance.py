@@ -29,13 +29,17 @@ WHERE c.received_at >= $3 AND c.outcome = $1 AND c.client_id IS NOT NULL AND c.a
   AND c.ended_at >= c.answered_at + make_interval(secs => $2)
 ORDER BY c.received_at DESC
 """
+# In pages, each of which is one round trip: this is asked every few seconds, and there is little.
+# The first comparison is for the index, which holds no calls.
 _TALKS_NAMED_SQL = """
 SELECT c.id, c.client_id, extract(epoch FROM c.ended_at)::float8, c.agent_id, c.caller_number,
        c.caller_name, d.dictated, coalesce(d.draft ->> 'caller_name', ''),
-       coalesce(d.draft ->> 'caller_company', '')
+       coalesce(d.draft ->> 'caller_company', ''), d.changed_at
 FROM vsek.note_drafts d JOIN vsek.calls c ON c.id = d.call_id
-WHERE d.changed_at >= $3 AND c.outcome = $1 AND c.client_id IS NOT NULL AND c.agent_id IS NOT NULL
+WHERE d.changed_at >= $3 AND (d.changed_at, d.call_id) > ($3, $4)
+  AND c.outcome = $1 AND c.client_id IS NOT NULL AND c.agent_id IS NOT NULL
   AND c.ended_at >= c.answered_at + make_interval(secs => $2)
+ORDER BY d.changed_at, d.call_id LIMIT $5
 """
 _TALKS_OF_SQL = """
 SELECT c.id, c.client_id, extract(epoch FROM c.ended_at)::float8, c.agent_id, c.caller_number,
@@ -54,16 +58,22 @@ WHERE jsonb_typeof(phone) = 'string'
 
 async def talks_since(conn: Connection, since: float) -> AsyncGenerator[Sequence[PastTalk], None]:
     """Talks of calls that came in after ``since`` (Unix seconds), the newest first, in chunks."""
-    async for chunk in _chunks(conn, _TALKS_SINCE_SQL, timestamp(since)):
-        yield chunk
+    async with conn.transaction(readonly=True):
+        cursor = await conn.cursor(_TALKS_SINCE_SQL, *_COUNTS, timestamp(since))
+        while rows := await cursor.fetch(CHUNK):
+            yield [_talk(row) for row in rows]
 
 
 async def talks_named_since(
     conn: Connection, since: float
 ) -> AsyncGenerator[Sequence[PastTalk], None]:
     """Talks whose note was written or changed after ``since`` (Unix seconds), in chunks."""
-    async for chunk in _chunks(conn, _TALKS_NAMED_SQL, timestamp(since)):
-        yield chunk
+    changed_at, after = timestamp(since), ""
+    while rows := await conn.fetch(_TALKS_NAMED_SQL, *_COUNTS, changed_at, after, CHUNK):
+        yield [_talk(row[:-1]) for row in rows]
+        if len(rows) < CHUNK:
+            return
+        changed_at, after = rows[-1]["changed_at"], rows[-1]["id"]
 
 
 async def talks_of(conn: Connection, calls: Sequence[CallId]) -> Sequence[PastTalk]:
@@ -77,15 +87,6 @@ async def contact_numbers(conn: Connection) -> Sequence[tuple[ClientId, str]]:
 
 
 _COUNTS = (Outcome.ANSWERED.value, TALK_MIN_S)
-
-
-async def _chunks(
-    conn: Connection, sql: str, since: Any
-) -> AsyncGenerator[Sequence[PastTalk], None]:
-    async with conn.transaction(readonly=True):
-        cursor = await conn.cursor(sql, *_COUNTS, since)
-        while rows := await cursor.fetch(CHUNK):
-            yield [_talk(row) for row in rows]
 
 
 def _talk(row: Any) -> PastTalk:

@@ -43,14 +43,14 @@ from vsek.switchboard.ports import RecordSink
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 2.0
+POLL_S = 5.0
 """How old news of notes may be."""
 OVERLAP_S = 30.0
 """A note's time is taken before it is committed: so much later it may be, and is found yet."""
 SOON_S = 5.0
 """Most are there after less: only so far back is looked each time, and every ``FAR_EVERY_S`` as far
 as it takes."""
-FAR_EVERY_S = 15.0
+FAR_EVERY_S = 60.0
 FAR_BACK_S = OVERLAP_S + FAR_EVERY_S + 2 * POLL_S
 PAGE_BYTES = 4096
 MAX_PAGES = 11_000

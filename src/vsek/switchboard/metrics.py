@@ -34,7 +34,7 @@ from vsek.domain.records import CallClosed, CallOpened, CallStep, Record
 from vsek.switchboard.facts import Facts
 from vsek.switchboard.ports import RecordSink
 
-LAG_EVERY_S = 0.25
+LAG_EVERY_S = 0.5
 _MOMENTS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5)
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _WAITS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)

@@ -71,6 +71,18 @@ async def test_newest_first_as_far_back_as_asked_for(conn: Connection) -> None:
     ]
 
 
+@pytest.mark.parametrize("apart_s", [0, 1])
+async def test_each_changed_note_once_however_many(conn: Connection, apart_s: int) -> None:
+    """Also those of one moment, which several pages share."""
+    calls = [f"c{number:03}" for number in range(2 * acquaintance.CHUNK + 3)]
+    for number, call_id in enumerate(calls):
+        await talked(conn, call_id)
+        when = T0 + 90 + apart_s * number
+        await write_draft(conn, call_id, NoteDraft(caller_name="Eva"), finish=False, now=when)
+    assert await named(conn, T0 + 90) == calls
+    assert await named(conn, T0 + 90 + apart_s * 7) == calls[apart_s * 7 :]
+
+
 @pytest.mark.parametrize(
     "change",
     [

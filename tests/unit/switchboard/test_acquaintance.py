@@ -301,8 +301,8 @@ async def test_a_note_tells_later_whose_talk_it_was(memory: Memory) -> None:
 @pytest.mark.parametrize("late_s", [0.0, 4.0, 6.0, 20.0, OVERLAP_S])
 async def test_a_note_that_is_committed_late_is_found_yet(memory: Memory, late_s: float) -> None:
     """Whenever it is looked as far back as it takes."""
-    for began in range(0, int(FAR_EVERY_S), 2):
-        call_id, name = f"k{began}", f"Eva Sommer{'abcdefgh'[began // 2]}"
+    for began in range(0, int(FAR_EVERY_S), int(POLL_S)):
+        call_id, name = f"k{began}", f"Eva Sommer{'abcdefghijkl'[began // int(POLL_S)]}"
         while memory.now < NOW + 100 * began:
             memory.now += POLL_S
             await memory.made.catch_up()
