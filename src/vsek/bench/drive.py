@@ -20,6 +20,9 @@ _WARM_UP_CALLS: Final = 20
 _WARM_UP_RATE: Final = 20.0
 _NO_SOUND: Final = range(1, 1)
 _PATIENCE_S: Final = 90.0
+_KEPT_S: Final = 33.0
+"""SIP keeps what it knows of a call for 64 times T1, 32 s (RFC 3261, timer J; RFC 6026, L and M).
+Asterisk has up to 0.4 MB to keep of each until then, and something to do when it is over."""
 _MAILS_S: Final = 60.0
 
 
@@ -77,6 +80,14 @@ class Driver:
         self.house = house
         self._callers = 0
         """So many numbers of callers have been used: nobody shall be recognised."""
+        self._ended: dict[Competitor, float] = {}
+        """When the latest calls of each were over."""
+
+    def leftovers_s(self, competitor: Competitor) -> float:
+        """For how many seconds Asterisk still has to do with calls of others; 0: not at all."""
+        ends = [end for who, end in self._ended.items() if who is not competitor]
+        now = asyncio.get_running_loop().time()
+        return max(0.0, max(ends) + _KEPT_S - now) if ends else 0.0
 
     async def run(self, competitor: Competitor, load: Load) -> Seen:
         """Raises ``ServiceError`` when the PBX is not clean before or after it."""
@@ -130,6 +141,7 @@ class Driver:
             took_s = asyncio.get_running_loop().time() - began
             busy = busy_s() - busy
         finally:
+            self._ended[competitor] = asyncio.get_running_loop().time()
             await asyncio.to_thread(capture.stop)
         ports = house.crowd.ports
         times = await asyncio.to_thread(timeline, file, ports.callers, ports.agents)
