@@ -41,6 +41,8 @@ _CAUSES = {
     Cause.UNHELD: "is no longer kept for anybody",
     Cause.GROUP: "has moved to another group",
     Cause.RULES: "the rules have changed",
+    Cause.AWAY: "the connection to Asterisk was lost",
+    Cause.BACK: "Asterisk is back",
 }
 _STEPS = {
     "arrived": "arrived at {did}",
@@ -106,7 +108,9 @@ def _told(one: Happening, talks: Mapping[AgentId, datetime]) -> tuple[float, str
             return one.at, f"offered to {one.agent_id}: {why}", _offered(one)
         case Waits():
             causes = "; ".join(_CAUSES[cause] for cause in one.causes)
-            return one.at, f"nobody may take it now ({causes})", _waits(one)
+            away = "nobody can be rung now, Asterisk is away"
+            what = away if one.away else "nobody may take it now"
+            return one.at, f"{what} ({causes})", _waits(one)
         case Step():
             return one.at, _step(one), []
         case PassedOver():
@@ -236,6 +240,8 @@ def _waits(one: Waits) -> list[str]:
         lines.append(
             f"kept for {view.keeper}, who knows the matter, for {view.held_s:.1f} s at most"
         )
+    if view.entitled:  # and Asterisk is away
+        lines.append(f"might take it: {_some(c.agent_id for c in view.entitled)}")
     lines += _others(view)
     busy = [c for c in view.candidates if c.state in _BUSY and c.hindrance is None]
     if busy:

@@ -57,10 +57,13 @@ class Cause(StrEnum):
     UNHELD = "unheld"
     GROUP = "group"
     RULES = "rules"
+    AWAY = "away"
+    """The connection to Asterisk was lost."""
+    BACK = "back"
 
 
 class Waits(msgspec.Struct, frozen=True, tag="waits"):
-    """Nobody may take the call now, who is ready."""
+    """Nobody may take the call now, who is ready; or nobody's telephone can be made to ring."""
 
     at: float
     entry: int
@@ -68,6 +71,8 @@ class Waits(msgspec.Struct, frozen=True, tag="waits"):
     view: View
     expected_s: float | None
     """How long the wait was expected to be, in seconds."""
+    away: bool = False
+    """There is no connection to Asterisk: whoever may take it has to wait as well."""
 
 
 class PassedOver(msgspec.Struct, frozen=True, tag="passed_over"):
@@ -132,6 +137,7 @@ class _Seen:
     held: bool
     group: str
     version: int
+    away: bool
 
 
 class Witness:
@@ -196,8 +202,15 @@ class Witness:
             return
         if self.account.queued_at is None:
             self.account.queued_at, self.account.arrival = call.queued_at, call.arrival
-        version = acd.rules.version
-        now = _Seen(call.state, call.offers, call.circles, call.held, call.group, version)
+        now = _Seen(
+            call.state,
+            call.offers,
+            call.circles,
+            call.held,
+            call.group,
+            acd.rules.version,
+            acd.halted,
+        )
         before, self._seen = self._seen, now
         if call.state is CallState.WAITING and now != before:
             self.account.happenings.append(
@@ -207,6 +220,7 @@ class Witness:
                     tuple(_causes(before, now)),
                     view(acd, call, self.at),
                     call.expected_s,
+                    acd.halted,
                 )
             )
 
@@ -222,6 +236,8 @@ def _causes(before: _Seen | None, now: _Seen) -> list[Cause]:
         Cause.CIRCLE: before.circles != now.circles,
         Cause.HELD: now.held and not before.held,
         Cause.UNHELD: before.held and not now.held,
+        Cause.AWAY: now.away and not before.away,
+        Cause.BACK: before.away and not now.away,
     }
     return [cause for cause, holds in changed.items() if holds]
 

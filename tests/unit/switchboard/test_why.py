@@ -29,7 +29,7 @@ from vsek.acd.rules import (
     Target,
     Treatment,
 )
-from vsek.call.events import DirectoryChanged
+from vsek.call.events import AsteriskAway, DirectoryChanged, Reconciled
 from vsek.cli.why_words import gaps_in_words, story
 from vsek.domain.ids import AgentId, CallId, ClientId
 from vsek.errors import InputError
@@ -118,6 +118,48 @@ def test_waiting_is_told_with_what_changes_and_who_was_given_to_others(tmp_path:
     assert f"anna was given call {urgent}: it was more urgent (" in text
     assert differences(account, house.steps[waits]) == []
     assert "nobody else" in lines(told(tmp_path, first))
+
+
+def test_who_waited_because_asterisk_was_away_is_told_so(tmp_path: Path) -> None:
+    house = day(tmp_path)
+    house.sign_in("ben")  # let in after 10 s, as anna's team is not there
+    call_id = house.dial(Caller(1.0, "alder", talk_s=5.0))
+    house.tell(5.0, AsteriskAway())
+
+    def back() -> None:
+        house.decide(Reconciled(dict.fromkeys(house.state.channels, "Ring"), {}, ()))
+
+    house.at(15.0, back)
+    house.run()
+    account = told(tmp_path, call_id)
+    waits = [one for one in account.happenings if isinstance(one, Waits)]
+    assert [(one.causes, one.away) for one in waits] == [
+        ((Cause.QUEUED,), False),
+        ((Cause.AWAY,), True),
+        ((Cause.CIRCLE,), True),
+    ]
+    (offer,) = account.offers
+    assert (offer.agent_id, offer.at, offer.consistent) == ("ben", BEGIN + 15.0, True)
+    text = lines(account)
+    assert "5.00 nobody can be rung now, Asterisk is away (the connection to Asterisk was" in text
+    assert "11.00 nobody can be rung now, Asterisk is away (another circle opened)" in text
+    assert "all circles are open might take it: ben" in text
+    assert differences(account, house.steps[call_id]) == []
+
+
+def test_who_still_waits_when_asterisk_is_back_is_told_so(tmp_path: Path) -> None:
+    house = day(tmp_path)
+    call_id = house.dial(Caller(1.0, "alder", patience_s=30.0))
+    house.tell(2.0, AsteriskAway())
+
+    def back() -> None:
+        house.decide(Reconciled(dict.fromkeys(house.state.channels, "Ring"), {}, ()))
+
+    house.at(6.0, back)
+    house.run()
+    text = lines(told(tmp_path, call_id))
+    assert "6.00 nobody may take it now (Asterisk is back) waited 5.0 s" in text
+    assert "might take it:" not in text
 
 
 def test_a_call_that_was_never_offered_tells_why_not(tmp_path: Path) -> None:
