@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -83,11 +84,12 @@ class Driver:
         self._ended: dict[Competitor, float] = {}
         """When the latest calls of each were over."""
 
-    def leftovers_s(self, competitor: Competitor) -> float:
-        """For how many seconds Asterisk still has to do with calls of others; 0: not at all."""
+    async def forget_others(self, competitor: Competitor, queues: int) -> None:
+        """Turn to ``competitor`` and wait until Asterisk has nothing to do with calls of others."""
+        await self.house.turn_to(competitor, queues)
         ends = [end for who, end in self._ended.items() if who is not competitor]
-        now = asyncio.get_running_loop().time()
-        return max(0.0, max(ends) + _KEPT_S - now) if ends else 0.0
+        left_s = max(ends, default=-math.inf) + _KEPT_S - asyncio.get_running_loop().time()
+        await asyncio.sleep(max(0.0, left_s))
 
     async def run(self, competitor: Competitor, load: Load) -> Seen:
         """Raises ``ServiceError`` when the PBX is not clean before or after it."""

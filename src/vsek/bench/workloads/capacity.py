@@ -2,13 +2,12 @@
 
 The rate is raised step by step until a call fails or the 99th percentile of caller's INVITE →
 agent's INVITE exceeds 100 ms; then the last step is halved twice. Later rounds
-begin near what those before found. A step that fails while Asterisk has calls of others to clear
-away, for half a minute after the last of them, is tried again then.
+begin near what those before found. Before the first step Asterisk gets the time to clear away the
+calls of the others, which were as many as it can do.
 """
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -89,14 +88,6 @@ class Capacity:
             seen: dict[float, Seen] = {}
 
             async def holds(rate: float) -> bool:
-                others_s = driver.leftovers_s(who)
-                held = await tried(rate)
-                if held or not others_s or bench.short:
-                    return held
-                await asyncio.sleep(driver.leftovers_s(who))
-                return await tried(rate)
-
-            async def tried(rate: float) -> bool:
                 calls = max(_FEWEST, round(rate * seconds))
                 load = Load(
                     case.queues,
@@ -112,6 +103,8 @@ class Capacity:
                 in_time = bool(found) and percentile(found, 0.99) <= _LIMIT_MS
                 return in_time and not seen[rate].failed
 
+            if not bench.short:
+                await driver.forget_others(who, case.queues)
             best = await climb(holds, middle(case, who, "rate") or latest.get(who))
             latest[who] = best
             last = seen[best] if best else next(iter(seen.values()))
