@@ -17,7 +17,7 @@ from vsek.domain.talks import PastTalk
 from vsek.errors import ServiceError
 from vsek.store import acquaintance, clients, records
 from vsek.store.notes import write_draft
-from vsek.store.pool import open_pool
+from vsek.store.pool import open_pool, timestamp
 from vsek.switchboard.acquaintance import Acquaintance
 from vsek.tables import TalkTable
 
@@ -118,12 +118,12 @@ async def test_the_telephones_of_contacts(conn: Connection, tmp_path: Path) -> N
 async def test_finding_changed_notes_walks_no_table(conn: Connection) -> None:
     await conn.execute("SET enable_seqscan = off")
     try:
-        plan = await conn.fetch(
-            "EXPLAIN SELECT FROM vsek.note_drafts WHERE changed_at >= now() - interval '30 s'"
-        )
+        sql, since = f"EXPLAIN {acquaintance._TALKS_NAMED_SQL}", timestamp(T0)
+        plan = await conn.fetch(sql, *acquaintance._COUNTS, since, "", acquaintance.CHUNK)
     finally:
         await conn.execute("RESET enable_seqscan")
-    assert any("note_drafts_changed" in row[0] for row in plan)
+    for index in ("note_drafts_changed", "calls_pkey"):
+        assert any(index in row[0] for row in plan)
 
 
 def directory() -> Directory:
