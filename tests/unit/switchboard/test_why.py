@@ -75,6 +75,16 @@ def lines(account: Account) -> str:
     )
 
 
+def without_asterisk(house: Day, from_s: float, to_s: float) -> None:
+    """The connection is lost meanwhile; the callers of that moment hear it ring yet."""
+
+    def back() -> None:
+        house.decide(Reconciled(dict.fromkeys(house.state.channels, "Ring"), {}, ()))
+
+    house.tell(from_s, AsteriskAway())
+    house.at(to_s, back)
+
+
 def test_an_offer_is_told_with_everybody_considered(tmp_path: Path) -> None:
     house = day(tmp_path)
     house.sign_in("ben", "anna")
@@ -124,12 +134,7 @@ def test_who_waited_because_asterisk_was_away_is_told_so(tmp_path: Path) -> None
     house = day(tmp_path)
     house.sign_in("ben")  # let in after 10 s, as anna's team is not there
     call_id = house.dial(Caller(1.0, "alder", talk_s=5.0))
-    house.tell(5.0, AsteriskAway())
-
-    def back() -> None:
-        house.decide(Reconciled(dict.fromkeys(house.state.channels, "Ring"), {}, ()))
-
-    house.at(15.0, back)
+    without_asterisk(house, 5.0, 15.0)
     house.run()
     account = told(tmp_path, call_id)
     waits = [one for one in account.happenings if isinstance(one, Waits)]
@@ -150,12 +155,7 @@ def test_who_waited_because_asterisk_was_away_is_told_so(tmp_path: Path) -> None
 def test_who_still_waits_when_asterisk_is_back_is_told_so(tmp_path: Path) -> None:
     house = day(tmp_path)
     call_id = house.dial(Caller(1.0, "alder", patience_s=30.0))
-    house.tell(2.0, AsteriskAway())
-
-    def back() -> None:
-        house.decide(Reconciled(dict.fromkeys(house.state.channels, "Ring"), {}, ()))
-
-    house.at(6.0, back)
+    without_asterisk(house, 2.0, 6.0)
     house.run()
     text = lines(told(tmp_path, call_id))
     assert "6.00 nobody may take it now (Asterisk is back) waited 5.0 s" in text
