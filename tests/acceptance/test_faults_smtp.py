@@ -23,8 +23,8 @@ from tests.unit.notify.samples import missed
 from vsek.demo.events import eventually
 from vsek.demo.processes import Program
 from vsek.domain.note import NoteRecipient
+from vsek.embedded.ports import free_port
 from vsek.embedded.postgres import PrivatePostgres
-from vsek.embedded.servant import free_port
 from vsek.errors import ServiceError
 from vsek.notify.client import NotesClient
 from vsek.notify.model import NoteState

@@ -21,7 +21,7 @@ from tests.acceptance.house import ALDER, BIRCH, CEDAR, Crew, House
 
 from vsek.demo.events import eventually
 from vsek.demo.mailbox import Mail
-from vsek.demo.processes import free_port
+from vsek.embedded.ports import free_port
 from vsek.errors import ServiceError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

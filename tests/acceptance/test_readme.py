@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import IO, Any
 
 import pytest
 
-from vsek.embedded.servant import free_port
+from vsek.embedded.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 90.0
@@ -32,7 +31,7 @@ class Reader:
         self.text = text[text.index("## Your own client") : text.index("## Commands")]
         self.folder = folder
         self.ports = {
-            "5060": str(free_port(socket.SOCK_DGRAM)),
+            "5060": str(free_port()),
             "2525": str(free_port()),
         }
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -20,11 +20,12 @@ from tests.acceptance.shapes import CALLER, LOOP, OFFICE, OWN, SHAPES, UNKNOWN, 
 from vsek.demo.caller import Caller
 from vsek.demo.events import eventually
 from vsek.demo.mailbox import Mail, Mailbox
-from vsek.demo.processes import Program, free_port
+from vsek.demo.processes import Program
 from vsek.demo.sipmessage import Dial
 from vsek.demo.stack import Stack
 from vsek.demo.tools import sipp
 from vsek.domain.ledger import parse
+from vsek.embedded.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

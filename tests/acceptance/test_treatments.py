@@ -18,11 +18,11 @@ from tests.acceptance.test_what_is_heard import compare, heard_for, seconds_of
 from vsek.demo import audio, g711, ledger
 from vsek.demo.caller import Caller
 from vsek.demo.events import eventually
-from vsek.demo.processes import free_port
 from vsek.demo.sipmessage import Dial
 from vsek.demo.stack import Stack
 from vsek.demo.trunkpeer import TrunkPeer
 from vsek.embedded.packages import find_tool
+from vsek.embedded.ports import free_port
 from vsek.pbx.sounds import EspeakNg, SoundWorkshop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -28,11 +28,12 @@ from vsek.bench.results import Competitor
 from vsek.demo.events import eventually
 from vsek.demo.load import CountingSmtp, ports
 from vsek.demo.loadpeers import Crowd
-from vsek.demo.processes import Program, free_port
+from vsek.demo.processes import Program
 from vsek.demo.stack import Stack
 from vsek.demo.usage import Usage
 from vsek.domain.ids import AgentId
 from vsek.embedded.asterisk import PrivateAsterisk
+from vsek.embedded.ports import free_port
 from vsek.embedded.postgres import PrivatePostgres
 from vsek.errors import ServiceError
 from vsek.store import agents as agent_table

@@ -28,8 +28,8 @@ from pathlib import Path
 from types import FrameType
 
 from vsek.demo import g711
-from vsek.demo.processes import free_port
 from vsek.demo.tools import baresip
+from vsek.embedded.ports import free_port
 from vsek.errors import InputError, VsekError
 
 _CONFIG = """\

@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
-import random
 import signal
-import socket
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from vsek.errors import ServiceError
 
@@ -111,32 +107,3 @@ class Program:
         """The end of its log, for messages."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
-
-
-_given: Final[deque[int]] = deque(maxlen=100)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free for UDP and TCP, and that this process did not get just now.
-
-    Above the range from which the kernel takes ports for connections, and beside those of sound
-    (Asterisk's from 10,000 on, the telephones' from 20,000 on), so that nobody gets it by chance
-    before its owner has bound it.
-    """
-    for _ in range(200):
-        port = random.randrange(61_000, 65_000) & ~1  # noqa: S311 (no secret)
-        if port in _given:
-            continue
-        try:
-            with (
-                socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            ):
-                tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        _given.append(port)
-        return port
-    raise ServiceError("No free port between 61000 and 65000 on 127.0.0.1")

@@ -16,10 +16,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsek.demo.processes import Program, free_port
+from vsek.demo.processes import Program
 from vsek.demo.rtp import RtpSession
 from vsek.demo.sipmessage import Dial, sdp
 from vsek.demo.tools import sipp
+from vsek.embedded.ports import free_port
 from vsek.errors import InputError, ServiceError
 
 

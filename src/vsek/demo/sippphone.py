@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vsek.demo.processes import Program, free_port
+from vsek.demo.processes import Program
 from vsek.demo.softphone import check_account
 from vsek.demo.tools import sipp
+from vsek.embedded.ports import free_port
 from vsek.errors import ServiceError
 
 _REGISTER = """\

@@ -24,8 +24,9 @@ from typing import Any
 
 from vsek.demo import g711
 from vsek.demo.events import EventLog, eventually
-from vsek.demo.processes import Program, free_port
+from vsek.demo.processes import Program
 from vsek.demo.tools import baresip
+from vsek.embedded.ports import free_port
 from vsek.errors import InputError, ServiceError
 
 _CONFIG = """\

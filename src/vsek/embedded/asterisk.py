@@ -37,12 +37,11 @@ from typing import Any, Self
 import aiohttp
 
 from vsek.embedded import packages, resources
+from vsek.embedded.ports import free_port, require_free
 from vsek.embedded.servant import (
     Servant,
     command_as,
-    free_port,
     home_for,
-    require_free,
     unprivileged,
     until_ready,
 )
@@ -162,7 +161,7 @@ class PrivateAsterisk:
             require_free(sip, socket.SOCK_DGRAM, "sip-port")
         tries = 3
         for left in reversed(range(tries)):
-            self.sip_port = sip or self.sip_port or free_port(socket.SOCK_DGRAM)
+            self.sip_port = sip or self.sip_port or free_port()
             self.http_port = http or self.http_port or free_port()
             self.ami_port = ami or self.ami_port or free_port()
             await asyncio.to_thread(self._render, prefix)

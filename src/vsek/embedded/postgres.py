@@ -29,10 +29,10 @@ from urllib.parse import quote
 import asyncpg
 
 from vsek.embedded import packages
+from vsek.embedded.ports import free_port
 from vsek.embedded.servant import (
     Servant,
     command_as,
-    free_port,
     home_for,
     run_as,
     unprivileged,

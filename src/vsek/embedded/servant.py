@@ -17,7 +17,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -115,28 +114,6 @@ def _remove_orphans() -> None:
             continue
         if not (origin.is_symlink() and origin.readlink() == home / "home"):
             shutil.rmtree(home, ignore_errors=True)
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port on loopback that nobody uses at this moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def require_free(port: int, kind: socket.SocketKind, option: str) -> None:
-    """Raises ``ServiceError`` when somebody else has this port on loopback."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        if kind is socket.SOCK_STREAM:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ServiceError(
-                f"Port {port} ({option}) is not free: {error.strerror}",
-                remedy=f"End what uses it, or choose another port with --{option}",
-                error_id="port_taken",
-            ) from None
 
 
 def command_as(

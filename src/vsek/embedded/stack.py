@@ -40,8 +40,8 @@ import structlog
 from vsek.embedded import packages, restart
 from vsek.embedded.asterisk import PrivateAsterisk
 from vsek.embedded.child import Child
+from vsek.embedded.ports import free_port, is_free, require_free
 from vsek.embedded.postgres import PrivatePostgres
-from vsek.embedded.servant import free_port, require_free
 from vsek.errors import InputError, ServiceError
 from vsek.health import sdnotify
 from vsek.settings import load
@@ -475,13 +475,4 @@ def _ports_of_last_run(folder: Path) -> dict[str, int]:
 
 
 def _if_free(port: int | None, kind: socket.SocketKind = socket.SOCK_STREAM) -> int | None:
-    if port is None:
-        return None
-    with socket.socket(socket.AF_INET, kind) as probe:
-        if kind == socket.SOCK_STREAM:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return None
-    return port
+    return port if port is not None and is_free(port, kind) else None

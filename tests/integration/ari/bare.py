@@ -11,7 +11,8 @@ from pathlib import Path
 from string import Template
 
 from vsek.embedded import packages
-from vsek.embedded.servant import command_as, free_port, home_for, unprivileged
+from vsek.embedded.ports import free_port
+from vsek.embedded.servant import command_as, home_for, unprivileged
 
 USER = "asterisk"
 PASSWORD = "only-on-loopback"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from vsek.demo import g711
-from vsek.demo.processes import free_port
 from vsek.embedded import packages
+from vsek.embedded.ports import free_port
 
 _UNWANTED = "res_config_pgsql cdr_pgsql cel_pgsql chan_iax2 chan_unistim chan_mobile pbx_dundi"
 

@@ -19,7 +19,7 @@ from tests.integration.store.makers import T0, closed, opened, step
 from vsek.domain.draft import DraftStage, DraftState, UnknownCallError, WriteNote
 from vsek.domain.ids import AgentId, CallId, new_call_id
 from vsek.drafts import DraftTable
-from vsek.embedded.servant import free_port
+from vsek.embedded.ports import free_port
 from vsek.notify.api import BODY_LIMIT
 from vsek.notify.client import NotesClient, NotesRefusedError, NotesUnavailableError
 from vsek.notify.service import serve

@@ -21,7 +21,7 @@ from tests.integration.notify.mailserver import HANG, MailServer, text_of
 from tests.unit.notify.samples import english, missed, note
 
 from vsek.domain.note import auto_key
-from vsek.embedded.servant import free_port
+from vsek.embedded.ports import free_port
 from vsek.errors import InputError, ServiceError
 from vsek.notify.api import BODY_LIMIT
 from vsek.notify.client import NotesClient, NotesRefusedError, NotesUnavailableError

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from vsek.demo.events import eventually
-from vsek.demo.processes import free_port
+from vsek.embedded.ports import free_port
 from vsek.operations.auditor import Auditor
 from vsek.settings import Settings
 

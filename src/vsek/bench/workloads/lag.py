@@ -30,11 +30,12 @@ from vsek.bench.results import Case, Report, Run
 from vsek.bench.stats import percentile
 from vsek.bench.workloads.common import VSEK, failures, goal, middle, worst
 from vsek.demo.events import eventually
-from vsek.demo.processes import Program, free_port
+from vsek.demo.processes import Program
 from vsek.demo.stack import Stack
 from vsek.demo.usage import Usage
 from vsek.domain.agent import Agent, ha1
 from vsek.domain.ids import AgentId
+from vsek.embedded.ports import free_port
 from vsek.embedded.postgres import PrivatePostgres
 from vsek.errors import ServiceError
 from vsek.pbx.accounts import account_objects
