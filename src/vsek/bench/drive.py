@@ -81,14 +81,13 @@ class Driver:
         self.house = house
         self._callers = 0
         """So many numbers of callers have been used: nobody shall be recognised."""
-        self._ended: dict[Competitor, float] = {}
-        """When the latest calls of each were over."""
+        self._ended = -math.inf
+        """When the latest calls were over."""
 
-    async def forget_others(self, competitor: Competitor, queues: int) -> None:
-        """Turn to ``competitor`` and wait until Asterisk has nothing to do with calls of others."""
+    async def forget(self, competitor: Competitor, queues: int) -> None:
+        """Turn to ``competitor`` and wait until Asterisk has nothing to do with earlier calls."""
         await self.house.turn_to(competitor, queues)
-        ends = [end for who, end in self._ended.items() if who is not competitor]
-        left_s = max(ends, default=-math.inf) + _KEPT_S - asyncio.get_running_loop().time()
+        left_s = self._ended + _KEPT_S - asyncio.get_running_loop().time()
         await asyncio.sleep(max(0.0, left_s))
 
     async def run(self, competitor: Competitor, load: Load) -> Seen:
@@ -143,7 +142,7 @@ class Driver:
             took_s = asyncio.get_running_loop().time() - began
             busy = busy_s() - busy
         finally:
-            self._ended[competitor] = asyncio.get_running_loop().time()
+            self._ended = asyncio.get_running_loop().time()
             await asyncio.to_thread(capture.stop)
         ports = house.crowd.ports
         times = await asyncio.to_thread(timeline, file, ports.callers, ports.agents)

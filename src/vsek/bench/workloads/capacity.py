@@ -1,9 +1,10 @@
 """W4: how many calls a second?
 
-The rate is raised step by step until a call fails or the 99th percentile of caller's INVITE →
-agent's INVITE exceeds 100 ms; then the last step is halved twice. Later rounds
-begin near what those before found. Before the first step Asterisk gets the time to clear away the
-calls of the others, which were as many as it can do.
+The rate is raised by an eighth at a time until a call fails or the 99th percentile of caller's
+INVITE → agent's INVITE exceeds 100 ms. The first such step ends the climb: what it leaves behind
+in Asterisk would be paid for by the steps after it. So a climb begins not far below what was found
+before, and when everything that earlier ones left has been cleared away; the very first is preceded
+by one with larger steps that finds out where that is.
 """
 
 from __future__ import annotations
@@ -19,50 +20,36 @@ from vsek.bench.stats import percentile
 from vsek.bench.workloads.common import DIAL, QUEUE, VSEK, goal, middle, times
 
 _LIMIT_MS: Final = 100.0
-_LADDER: Final = (
-    *(2.0, 5.0, 10.0, 15.0, 20.0, 27.0, 36.0, 48.0),
-    *(64.0, 85.0, 110.0, 150.0, 200.0, 270.0, 360.0, 480.0),
-)
-_FIRST: Final = _LADDER.index(64.0)
-_HALVINGS: Final = 2
+_LADDER: Final = tuple(round(2 * 1.125**step, 1) for step in range(49))
+"""Calls a second, from 2 to 570."""
+_FIRST: Final = 64.0
+_LARGE: Final = 4
+"""Steps of the ladder that are taken at once where nothing is known yet: times 1.6."""
+_RUN_UP: Final = 2
+"""Steps below what was found before at which a climb begins."""
 _SECONDS: Final = 5.0
 _SHORT_SECONDS: Final = 3.0
 _FEWEST: Final = 50
 
 
-async def climb(holds: Callable[[float], Awaitable[bool]], before: float | None = None) -> float:
-    """The highest rate that ``holds``, found with few tries; 0 if not even the lowest does.
+async def climb(
+    holds: Callable[[float], Awaitable[bool]], start: float, *, below: int = 0, stride: int = 1
+) -> float:
+    """The highest rate that ``holds`` before one that does not; 0 if not even the lowest does.
 
-    ``before``: what was found before, which saves the steps that lead there. It is begun a step
-    below, since what has just begun to work does worse than what is at work.
+    It begins ``below`` steps of the ladder under ``start`` and takes ``stride`` of them at once;
+    where it begins too high it goes down, twice as fast, until a rate holds, and up again.
     """
-    first = _FIRST if before is None else max(0, bisect_right(_LADDER, before) - 2)
-    good, bad = 0.0, 0.0
-    if await holds(_LADDER[first]):
-        good = _LADDER[first]
-        for rate in _LADDER[first + 1 :]:
-            if not await holds(rate):
-                bad = rate
-                break
-            good = rate
-        else:
-            return good
-    else:
-        bad = _LADDER[first]
-        for rate in reversed(_LADDER[:first]):
-            if await holds(rate):
-                good = rate
-                break
-            bad = rate
-        else:
+    at = max(0, bisect_right(_LADDER, start) - 1 - below)
+    end = len(_LADDER)
+    while not await holds(_LADDER[at]):
+        if at == 0:
             return 0.0
-    for _ in range(_HALVINGS):
-        between = round((good + bad) / 2, 1)
-        if await holds(between):
-            good = between
-        else:
-            bad = between
-    return good
+        end = at
+        at = max(0, at - 2 * stride)
+    while at + stride < end and await holds(_LADDER[at + stride]):
+        at += stride
+    return _LADDER[at]
 
 
 class Capacity:
@@ -86,8 +73,12 @@ class Capacity:
 
         async def measure(driver: Driver, case: Case, who: Competitor, number: int) -> Run:
             seen: dict[float, Seen] = {}
+            at_rest = False
 
             async def holds(rate: float) -> bool:
+                nonlocal at_rest
+                if not at_rest and not bench.short:
+                    await driver.forget(who, case.queues)
                 calls = max(_FEWEST, round(rate * seconds))
                 load = Load(
                     case.queues,
@@ -101,11 +92,13 @@ class Capacity:
                 seen[rate] = await driver.run(who, load)
                 found = seen[rate].times.offers_ms()
                 in_time = bool(found) and percentile(found, 0.99) <= _LIMIT_MS
-                return in_time and not seen[rate].failed
+                at_rest = in_time and not seen[rate].failed
+                return at_rest
 
-            if not bench.short:
-                await driver.forget_others(who, case.queues)
-            best = await climb(holds, middle(case, who, "rate") or latest.get(who))
+            before = middle(case, who, "rate") or latest.get(who)
+            if before is None:
+                before = await climb(holds, _FIRST, stride=_LARGE)
+            best = await climb(holds, before, below=_RUN_UP)
             latest[who] = best
             last = seen[best] if best else next(iter(seen.values()))
             run = last.run(who, number, {"rate": best}, len(seen))
