@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsek.bench.stats import estimate, percentile, ratio
-from vsek.bench.workloads.capacity import climb
+from vsek.bench.workloads.capacity import _LADDER, climb
 
 VALUES = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=40)
 
@@ -59,7 +59,7 @@ def test_rounds_without_a_value_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("start", [2.0, 64.0, 100.0])
-@pytest.mark.parametrize("limit", [1.9, 2.0, 3.4, 9.9, 10.0, 31.0, 63.9, 149.0, 479.0, 900.0])
+@pytest.mark.parametrize("limit", [0.0, 1.9, 2.0, 3.4, 9.9, 10.0, 31.0, 63.9, 149.0, 479.0, 900.0])
 async def test_the_highest_rate_that_holds_is_found(limit: float, start: float) -> None:
     tried: list[float] = []
 
@@ -68,14 +68,26 @@ async def test_the_highest_rate_that_holds_is_found(limit: float, start: float) 
         return rate <= limit
 
     about = await climb(holds, start, stride=4)
-    assert about == 0 or limit / 1.7 <= about <= limit or about > 350
+    assert about <= limit
+    assert about > min(limit, _LADDER[-4]) / 1.7 or about == 0.0
     assert len(tried) == len(set(tried)) <= 14
     tried.clear()
     found = await climb(holds, about, below=2)
-    assert limit < 2 or limit / 1.2 <= found <= limit or found > 560
-    assert len(tried) <= 8
+    assert found == max((rate for rate in _LADDER if rate <= limit), default=0.0)
+    assert len(tried) == len(set(tried)) <= 8
     # What fails leaves something behind that would spoil the next: it is the end of the climb.
     assert all(rate <= limit for rate in tried[:-1])
+
+
+@pytest.mark.parametrize("before", [0.0, 2.0, 10.0, 79.7, 110.0, 150.0])
+@pytest.mark.parametrize("limit", [0.0, 2.0, 3.4, 31.0, 63.9, 80.0, 149.0, 500.0])
+async def test_what_was_found_before_changes_the_way_and_not_the_end(
+    limit: float, before: float
+) -> None:
+    async def holds(rate: float) -> bool:
+        return rate <= limit
+
+    assert await climb(holds, before, below=2) == await climb(holds, 64.0)
 
 
 async def test_what_was_found_too_high_is_gone_down_from() -> None:

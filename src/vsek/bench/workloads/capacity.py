@@ -69,15 +69,15 @@ class Capacity:
             sizes = [(queues, agents) for agents in (50, 500, 2000) for queues in (1, 50, 500)]
         seconds = _SHORT_SECONDS if bench.short else _SECONDS
 
-        latest: dict[Competitor, float | None] = {}
+        latest: dict[Competitor, float] = {}
 
         async def measure(driver: Driver, case: Case, who: Competitor, number: int) -> Run:
             seen: dict[float, Seen] = {}
-            at_rest = False
+            held = False
 
             async def holds(rate: float) -> bool:
-                nonlocal at_rest
-                if not at_rest and not bench.short:
+                nonlocal held
+                if not held and not bench.short:
                     await driver.forget(who, case.queues)
                 calls = max(_FEWEST, round(rate * seconds))
                 load = Load(
@@ -92,8 +92,8 @@ class Capacity:
                 seen[rate] = await driver.run(who, load)
                 found = seen[rate].times.offers_ms()
                 in_time = bool(found) and percentile(found, 0.99) <= _LIMIT_MS
-                at_rest = in_time and not seen[rate].failed
-                return at_rest
+                held = in_time and not seen[rate].failed
+                return held
 
             before = middle(case, who, "rate") or latest.get(who)
             if before is None:
