@@ -16,7 +16,7 @@ from vsek.domain.agent import Agent, ha1
 from vsek.domain.ids import AgentId
 from vsek.embedded.asterisk import PrivateAsterisk
 from vsek.errors import ServiceError
-from vsek.pbx.accounts import Accounts
+from vsek.pbx.accounts import Accounts, account_objects, qualify_s
 
 _SECRET = "geheim-geheim"
 _VOICE = Path(__file__).parents[3] / "asterisk-conf/vsek-sounds/no-calls-out-en.wav"
@@ -86,7 +86,7 @@ async def test_changed_accounts_keep_telling_presence(
     accounts = Accounts(client, "agents")
     anna = Agent(id=AgentId("anna"), name="Anna", language="de", ha1=ha1("anna", _SECRET))
     assert await accounts.sync({anna.id: anna}) == {"anna"}
-    # As an older vsek may have left it.
+    # As an older vsek, or somebody's hand, may have left it.
     await push_account(client, "anna", _SECRET, kinds=("aor",), qualify_frequency="99")
     assert await Accounts(client, "agents").sync({anna.id: anna}) == {"anna"}
     assert await Accounts(client, "agents").sync({anna.id: anna}) == set()
@@ -99,6 +99,28 @@ async def test_changed_accounts_keep_telling_presence(
         assert await _state(client) == "online"
         await phone.unregister()
         await watcher.next(events.EndpointStateChange, lambda e: e.endpoint.state == "offline")
+    finally:
+        await phone.stop()
+
+
+async def test_an_account_asked_about_as_often_keeps_its_registration(
+    asterisk: PrivateAsterisk, client: Client, watcher: Watcher, tmp_path: Path
+) -> None:
+    """An older vsek had all phones asked every 30 s: no reason to have them register anew."""
+    await _subscribe(client)
+    anna = Agent(id=AgentId("anna"), name="Anna", language="de", ha1=ha1("anna", _SECRET))
+    older = dict(account_objects(anna, "agents")[1][1], qualify_frequency="30")
+    assert qualify_s(anna.id) != 30
+    await push_account(client, "anna", _SECRET, kinds=("aor",), **older)
+    assert await Accounts(client, "agents").sync({anna.id: anna}) == {"anna"}, "no endpoint yet"
+    phone = _phone(asterisk, tmp_path / "phone")
+    try:
+        await phone.start(voice=_VOICE)
+        await watcher.next(events.EndpointStateChange, lambda e: e.endpoint.state == "online")
+        assert await Accounts(client, "agents").sync({anna.id: anna}) == set()
+        aor = await get(client, "asterisk/config/dynamic/res_pjsip/aor/anna")
+        assert {"attribute": "qualify_frequency", "value": "30"} in aor
+        assert await _state(client) == "online"
     finally:
         await phone.stop()
 
