@@ -141,19 +141,31 @@ class Bench:
     ) -> None:
         """Runs ``cases`` one after the other, all competitors in each round."""
         for case in cases:
-            self.report.cases.append(case)
-            for number in range(self.rounds):
+            await self.interleave([(case, competitors)], measure)
+
+    async def interleave(
+        self, cases: Sequence[tuple[Case, Sequence[Competitor]]], measure: Measure
+    ) -> None:
+        """Runs all ``cases`` in each round, each with its competitors, so that they can be compared
+        with each other as well: a machine that has other work beside us is not the same an hour
+        later. Neighbours with as many agents share a house."""
+        self.report.cases.extend(case for case, _ in cases)
+        clients = max(case.queues for case, _ in cases)
+        for number in range(self.rounds):
+            for case, competitors in cases:
                 first = number % len(competitors)
                 for competitor in (*competitors[first:], *competitors[:first]):
-                    run = await self._once(case, competitor, number, measure)
+                    run = await self._once(case, clients, competitor, number, measure)
                     case.runs.append(run)
                     self.say(_told(case, run))
                 # What was measured until now survives whatever happens next.
                 await asyncio.to_thread(results.write, self._out / "results.json", self.report)
 
-    async def _once(self, case: Case, competitor: Competitor, number: int, measure: Measure) -> Run:
+    async def _once(
+        self, case: Case, clients: int, competitor: Competitor, number: int, measure: Measure
+    ) -> Run:
         try:
-            driver = await self.driver(case.agents, case.queues)
+            driver = await self.driver(case.agents, clients)
             return await measure(driver, case, competitor, number)
         except ServiceError as error:
             await self.close()

@@ -19,10 +19,12 @@ class NoHouse(Bench):
     def __init__(self, folder: Path, rounds: int) -> None:
         self.told: list[str] = []
         self.closed = 0
+        self.houses: list[tuple[int, int]] = []
         cores = Cores(pin=False)
         super().__init__(folder, report(), cores, rounds=rounds, out=folder, say=self.told.append)
 
     async def driver(self, agents: int, clients: int) -> Driver:
+        self.houses.append((agents, clients))
         return object.__new__(Driver)
 
     async def close(self) -> None:
@@ -47,6 +49,33 @@ async def test_another_one_begins_each_round(tmp_path: Path) -> None:
         assert [each[0] for each in rounds] == [VSEK, QUEUE, DIAL, VSEK]
     assert results.load(tmp_path / "results.json") == bench.report
     assert len(bench.told) == 24
+
+
+async def test_cases_that_are_compared_with_each_other_have_their_rounds_together(
+    tmp_path: Path,
+) -> None:
+    bench = NoHouse(tmp_path, 2)
+    order: list[tuple[str, Competitor, int]] = []
+
+    async def measure(_: Driver, case: Case, who: Competitor, number: int) -> Run:
+        order.append((case.name, who, number))
+        return Run(competitor=who, round=number, calls=1, failed=0, values={"p50": 1.0})
+
+    small, large = (
+        Case(workload="W4", name=str(agents), agents=agents, queues=queues, rate=0)
+        for agents, queues in ((50, 1), (2000, 500))
+    )
+    await bench.interleave([(small, (VSEK, DIAL)), (large, (VSEK,))], measure)
+    assert order == [
+        ("50", VSEK, 0),
+        ("50", DIAL, 0),
+        ("2000", VSEK, 0),
+        ("50", DIAL, 1),
+        ("50", VSEK, 1),
+        ("2000", VSEK, 1),
+    ]
+    assert set(bench.houses) == {(50, 500), (2000, 500)}
+    assert [len(case.runs) for case in bench.report.cases] == [4, 2]
 
 
 async def test_a_run_that_fails_is_kept_and_ends_its_house(tmp_path: Path) -> None:

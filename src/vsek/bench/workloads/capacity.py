@@ -106,19 +106,22 @@ class Capacity:
             run.failed = 0
             return run
 
-        cases = [
-            Case(
-                workload=self.id,
-                name=f"{queues} x {agents}",
-                agents=agents,
-                queues=queues,
-                rate=0,
-            )
-            for queues, agents in sizes
-        ]
-        for case in cases:
-            among = (VSEK, QUEUE, DIAL) if case.queues == 1 else (VSEK, QUEUE)
-            await bench.alternate([case], among, measure)
+        await bench.interleave(
+            [
+                (
+                    Case(
+                        workload=self.id,
+                        name=f"{queues} x {agents}",
+                        agents=agents,
+                        queues=queues,
+                        rate=0,
+                    ),
+                    (VSEK, QUEUE, DIAL) if queues == 1 else (VSEK, QUEUE),
+                )
+                for queues, agents in sizes
+            ],
+            measure,
+        )
 
     def goals(self, report: Report) -> list[Goal]:
         """Close to ``Queue()`` where that is best, ahead where it is large; and not slower with
