@@ -79,11 +79,16 @@ def whole() -> Report:
         *(
             case(
                 "W4",
-                {VSEK: [{"rate": 30.0}], QUEUE: [{"rate": best}], DIAL: [{"rate": 60.0}]},
+                {VSEK: [{"rate": ours}], QUEUE: [{"rate": best}], DIAL: [{"rate": 60.0}]},
                 agents=agents,
                 queues=queues,
             )
-            for queues, agents, best in ((1, 50, 40.0), (500, 2000, 5.0))
+            for queues, agents, ours, best in (
+                (1, 50, 30.0, 40.0),
+                (500, 50, 40.0, 10.0),
+                (1, 2000, 45.0, 35.0),
+                (500, 2000, 30.0, 5.0),
+            )
         ),
         case("W5", {VSEK: cost(12, 4), QUEUE: cost(14, 0), DIAL: cost(9, 0)}),
         case("W7", {VSEK: times(10, 18), QUEUE: [{}]}),
